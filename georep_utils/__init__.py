@@ -1,0 +1,1 @@
+"""Helpers behind the notebooks: files, models, neighbours, dimensions, overlaps, figures. The method is in the notebooks."""

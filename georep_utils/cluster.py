@@ -1,0 +1,123 @@
+"""One `map` over independent tasks: in this process, or on a Dask scheduler. It does not know what a task does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from georep_utils.paths import UserError
+
+ANSWER_SECONDS = 5
+
+
+def map(
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    scheduler: str = "",
+    resources: dict[str, float] | None = None,
+    retries: int = 3,
+    progress: str = "",
+    shared: str | Path | None = None,
+) -> list:
+    """`[function(task) for task in tasks]`, wherever the tasks run; results keep the order of the tasks.
+
+    scheduler: "" for this process, "local" for one single-threaded worker a core, the address of a Dask scheduler
+    ("tcp://host:8786") or the path of a scheduler file. resources: what a task takes of its worker, e.g. {"GPU": 1}.
+    retries: how often a task that fails is tried again on a scheduler; one lost with its worker is always run again.
+    progress: the label of a progress bar ("" for none). shared: a folder that every worker must see.
+    Raises UserError for a scheduler that does not answer, workers without the resources or the folder, and a task that
+    its workers do not survive; whatever a task itself raises is raised here.
+    """
+    tasks = list(tasks)
+    if not scheduler:
+        return [function(task) for task in tqdm(tasks, desc=progress, disable=not progress)]
+    from dask.distributed import KilledWorker, as_completed
+
+    with connect(scheduler, resources) as client:
+        if shared is not None:
+            check_shared(shared, client)
+        futures = client.map(function, tasks, pure=False, retries=retries, resources=resources)
+        try:
+            for future in tqdm(as_completed(futures), total=len(futures), desc=progress, disable=not progress):
+                if future.status == "error":
+                    future.result()
+            return client.gather(futures)
+        except KilledWorker as error:
+            raise UserError(
+                f"{error.task} lost every worker it ran on (last {error.last_worker.address}); expected a task to fit "
+                "a worker's memory; give workers more memory or make blocks smaller"
+            ) from error
+
+
+@contextlib.contextmanager
+def connect(scheduler: str, resources: dict[str, float] | None = None) -> Iterator[Any]:
+    """A Dask client of `scheduler` as in `map`, closed at the end. Raises UserError where nothing answers."""
+    from dask.distributed import Client, LocalCluster
+
+    if scheduler == "local":
+        with (
+            LocalCluster(
+                n_workers=os.cpu_count(), threads_per_worker=1, resources=resources, dashboard_address="127.0.0.1:0"
+            ) as workers,
+            Client(workers) as client,
+        ):
+            yield client
+        return
+    address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
+    try:
+        client = Client(address, timeout=ANSWER_SECONDS)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"scheduler {scheduler} did not answer within {ANSWER_SECONDS} s; expected a running Dask scheduler; start "
+            'one with `dask scheduler`, or use scheduler="local" or ""'
+        ) from error
+    with client:
+        _check_workers(client, resources)
+        yield client
+
+
+def check_shared(folder: str | Path, client: Any) -> None:
+    """Raise UserError unless every worker of `client` sees a file just written into `folder`."""
+    folder = Path(folder).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    marker = folder / f".seen-{uuid.uuid4().hex}"
+    marker.touch()
+    try:
+        blind = sorted(worker for worker, seen in client.run(os.path.exists, str(marker)).items() if not seen)
+    finally:
+        marker.unlink()
+    if blind:
+        raise UserError(
+            f"{folder} is not seen by {len(blind)} workers ({blind[0]}, ..); expected storage that all share; use a "
+            'folder on a shared file system, or scheduler="local"'
+        )
+
+
+def _address_in(path: Path) -> str:
+    try:
+        return json.loads(path.read_text())["address"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f'scheduler={str(path)!r} is not usable; expected "", "local", an address such as tcp://host:8786, or a '
+            "scheduler file; write one with `dask scheduler --scheduler-file NAME`"
+        ) from error
+
+
+def _check_workers(client: Any, resources: dict[str, float] | None) -> None:
+    offers = [worker.get("resources", {}) for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    if not offers:
+        logging.getLogger("distributed").warning("the scheduler has no workers yet: tasks wait until one connects")
+    wanted = resources or {}
+    if offers and not any(all(offer.get(name, 0) >= amount for name, amount in wanted.items()) for offer in offers):
+        raise UserError(
+            f"none of {len(offers)} workers offers {wanted}; expected workers with these resources; start them with "
+            '`dask worker --resources "NAME=AMOUNT"`'
+        )

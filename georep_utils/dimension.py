@@ -1,0 +1,250 @@
+"""The scale at which an intrinsic dimension is read, and the layer that its profile singles out.
+
+The curves come from `scaling.py`, whose names are also here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from georep_utils.neighbors import nearest_neighbors
+from georep_utils.paths import UserError
+from georep_utils.scaling import check_representation, drop_duplicates, gride_scaling, twonn_scaling
+
+__all__ = [
+    "RULES",
+    "Selection",
+    "SemanticLayer",
+    "check_representation",
+    "drop_duplicates",
+    "gaussian_reference",
+    "gride_scaling",
+    "select_scale",
+    "semantic_layer",
+    "twonn_scaling",
+]
+
+RULES = {  # rule: method, the scales it averages, repetitions, fraction
+    "paper_text": ("twonn", (4.0,), 1, None),
+    "igpt_release": ("twonn", (32.0,), 4, 0.98),
+    "gride_small_k": ("gride", (2.0, 4.0), 1, None),
+}
+GRID = np.unique(np.rint(2 ** (np.arange(21) / 2)).astype(int))  # dimensions of the Gaussian controls, 1 to 1024
+
+
+@lru_cache(maxsize=256)
+def gaussian_reference(
+    n: int, dimension: int, device: str = "auto", seed: int = 0, queries: int = 5_000
+) -> pd.DataFrame:
+    """Gride curve of n points of a full-rank Gaussian, at the first `queries` of them. Cached: copy it to change it."""
+    points = np.random.default_rng([seed, dimension]).standard_normal((n, dimension)).astype(np.float32)
+    ranks, rows = 2 ** int(np.log2(min(1024, n - 1))), slice(0, min(n, queries))
+    return gride_scaling(nearest_neighbors(points, maxk=2, range_max=ranks, device=device, rows=rows))
+
+
+def _gaussian_dimensions(n: int, ids: pd.DataFrame, device: str) -> pd.DataFrame:
+    """Dimension of the n-point Gaussian that shows each estimate (layer x scale); NaN above the largest control."""
+    controls, log_scales = {}, np.log2(ids.columns.to_numpy(dtype=float))
+    for dimension in GRID[max(0, np.searchsorted(GRID, 0.9 * ids.min().min()) - 1) :]:
+        known = gaussian_reference(n, int(dimension), device)
+        controls[dimension] = np.interp(log_scales, np.log2(known["scale"]), np.log(known["id"]))
+        if (controls[dimension] >= np.log(ids.max())).all():
+            break
+    table, result = np.array(list(controls.values())), ids.copy()
+    for i, scale in enumerate(ids.columns):
+        matched = np.interp(
+            np.log(ids[scale]), np.maximum.accumulate(table[:, i]), np.log(list(controls)), right=np.nan
+        )
+        result[scale] = np.exp(matched)
+    return result
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One scale for all layers of a model, and what was read there.
+
+    rule, method, scale (N/n); plateau: enough layers have one there; reason: one line for a reader;
+    profile: a row a layer: layer, id, id_err (statistical), id_sys (half the range over half, same and double the scale;
+    NaN where only one is known), scale, plateau; diagnostics: a row a layer and scale, the numbers behind the test.
+    """
+
+    rule: str
+    method: str
+    scale: float
+    plateau: bool
+    profile: pd.DataFrame
+    diagnostics: pd.DataFrame
+    reason: str
+
+
+def select_scale(
+    curves: pd.DataFrame,
+    rule: str = "auto",
+    method: str | None = None,
+    window: int = 5,
+    max_bias: float = 0.07,
+    max_control_bias: float = 0.05,
+    max_spread: float = 0.15,
+    max_bend: float = 0.01,
+    error_floor: float = 0.005,
+    vote: float = 0.5,
+    device: str = "auto",
+) -> Selection:
+    """Read one dimension a layer at one scale, the same for all layers; the rule says which scale.
+
+    curves: rows of twonn_scaling and gride_scaling of every layer, with a column `layer`. Rules: paper_text (TwoNN, 4),
+    igpt_release (TwoNN, 32, 4 repetitions, fraction 0.98), gride_small_k (mean of Gride 2-4 and 4-8), auto.
+    auto is this book's plateau test. At scale s it fits log ID against log2 scale over a window from s / 2 upwards:
+    slope and bend (second-order term), weighted by the errors. A plateau at s needs all four:
+    - bias = |slope| ID / (2 ln 2) <= max_bias: boundary, curvature and density change log ID by a multiple of r^2, and
+      r grows as scale^(1/ID), so the slope tells how far ID is from its limit; 0.07 leaves 0.03 for chance;
+    - control_bias = 1 - ID / D <= max_control_bias, for the full-rank Gaussian of the same N that shows this ID but has
+      dimension D: where a cloud without structure is underestimated, a flat curve proves nothing; cubes and balls are
+      off twice as much as it, hence half of a tenth;
+    - spread (range over mean in the window) <= max_spread: backstop for low ID, where any slope is a small bias;
+    - bend times ID <= max_bend: a bend upwards is noise dying out while curvature sets in; seen in noisy tori, 14 % off.
+    window: 5 scales, two octaves up and a pair to spare, settle the slope to 0.3 % an octave at N = 5,000.
+    error_floor: relative model error added to each point, lest the tiny errors at large ranks decide alone.
+    Layers vote: the scale with most plateaus wins, then the one of least median bias. Where no scale has a share `vote`,
+    plateau is False and auto reads the mean of scales 2 and 4, which is DADApy's advice for curves without a plateau.
+    method: curve that is tested (None: Gride where there is one, else TwoNN). Every rule is tested at its nearest scale.
+    UserError: unknown rule, or scales, repetitions or fraction that the curves lack, naming the layer.
+    """
+    if rule != "auto" and rule not in RULES:
+        raise UserError(f"unknown scale rule {rule!r}: expected auto, {', '.join(RULES)}")
+    if "layer" not in curves or curves.empty:
+        raise UserError("the curves have no column 'layer' or no rows: add the layer to each scaling table first")
+    basis = method or ("gride" if (curves["method"] == "gride").any() else "twonn")
+    tested = curves[curves["method"] == basis]
+    ids, errors = (
+        tested.pivot(index="layer", columns="scale", values=name).dropna(axis=1) for name in ("id", "id_err")
+    )
+    if missing := sorted(set(curves["layer"]) - set(ids.index)):
+        raise UserError(f"layers {missing} have no {basis} rows, others have: compute the same curves for every layer")
+    if len(ids.columns) < window:
+        raise UserError(
+            f"{len(ids.columns)} scales of {basis} are common to all layers, {window} are needed to see a plateau"
+        )
+    n = round((tested["n_points"] * (tested["scale"] if basis == "twonn" else 1)).max())
+    gaussians, log_scales, rows = _gaussian_dimensions(n, ids, device), np.log2(ids.columns.to_numpy(dtype=float)), []
+    for layer in ids.index:
+        value, log_id = ids.loc[layer].to_numpy(), np.log(ids.loc[layer].to_numpy())
+        weight = 1 / np.hypot(errors.loc[layer].to_numpy() / value, error_floor)
+        for i, scale in enumerate(ids.columns):
+            low = max(0, min(i - 1, len(value) - window))
+            part = slice(low, low + window)
+            x = log_scales[part] - log_scales[part].mean()
+            line, line_var = np.polyfit(x, log_id[part], 1, w=weight[part], cov="unscaled")
+            spread, control = np.ptp(value[part]) / value[part].mean(), 1 - value[i] / gaussians.loc[layer, scale]
+            bias, bend = (
+                abs(line[0]) * value[i] / (2 * np.log(2)),
+                np.polyfit(x, log_id[part], 2, w=weight[part])[0] * value[i],
+            )
+            flat = bias <= max_bias and control <= max_control_bias and spread <= max_spread and bend <= max_bend
+            rows.append((layer, scale, value[i], line[0], line_var[0, 0] ** 0.5, bias, control, spread, bend, flat))
+    names = ["layer", "scale", "id", "slope", "slope_err", "bias", "control_bias", "spread", "bend", "plateau"]
+    diagnostics = pd.DataFrame(rows, columns=names)
+    votes = diagnostics.groupby("scale").agg(share=("plateau", "mean"), bias=("bias", "median")).reset_index()
+    best = votes.sort_values(["share", "bias"], ascending=[False, True]).iloc[0]
+    auto = (best["scale"],) if best["share"] >= vote else RULES["gride_small_k"][1]
+    used, scales, repetitions, fraction = (basis, auto, 1, None) if rule == "auto" else RULES[rule]
+    profile = _read(
+        curves[curves["method"] == used], curves["layer"].unique(), rule, used, scales, repetitions, fraction
+    )
+    nearest = votes["scale"].iloc[np.argmin(abs(np.log(votes["scale"] / profile["scale"][0])))]
+    profile["plateau"] = profile["layer"].map(
+        diagnostics[diagnostics["scale"] == nearest].set_index("layer")["plateau"]
+    )
+    share, scale = float(profile["plateau"].mean()), float(profile["scale"][0])
+    reason = f"{rule}: {used} at N/n = {scale:.3g}; {share:.0%} of {len(profile)} layers have a plateau there"
+    return Selection(rule, used, scale, share >= vote, profile, diagnostics, reason)
+
+
+def _read(curves, layers, rule, method, scales, repetitions, fraction) -> pd.DataFrame:
+    rows, wanted, scale = [], list(scales), float(np.prod(scales) ** (1 / len(scales)))
+    for layer in layers:
+        curve = curves[curves["layer"] == layer].set_index("scale")
+        fits = (curve["repetitions"] >= repetitions) & ((curve["fraction"] == fraction) | (fraction is None))
+        if not set(wanted) <= set(curve.index[fits]):
+            raise UserError(
+                f"layer {layer}: rule {rule} reads {method} at N/n = {wanted} from {repetitions} repetitions"
+                f"{f' with fraction {fraction}' if fraction else ''}; compute that, from more points if they are too few"
+            )
+        shifted = [[s * factor for s in scales] for factor in (0.5, 1, 2)]
+        means = [curve["id"].loc[group].mean() for group in shifted if set(group) <= set(curve.index)]
+        spread = np.ptp(means) / 2 if len(means) > 1 else np.nan
+        error = (curve["id_err"].loc[wanted] ** 2).sum() ** 0.5 / len(wanted)
+        rows.append((layer, curve["id"].loc[wanted].mean(), error, spread, scale))
+    return pd.DataFrame(rows, columns=["layer", "id", "id_err", "id_sys", "scale"])
+
+
+@dataclass(frozen=True)
+class SemanticLayer:
+    """Layer of the first minimum or plateau of an ID profile after its first peak (None for kind "none").
+
+    prominence: how far it lies below its surroundings, in units of the peak's ID; low, high: the layers around it that
+    the profile can't tell from it; kind: "minimum", "plateau" or "none".
+    """
+
+    layer: int | None
+    peak_layer: int | None
+    prominence: float
+    low: int | None
+    high: int | None
+    kind: str
+
+
+def semantic_layer(
+    profile: pd.DataFrame, prominence: float = 0.05, errors: float = 2.0, plateau_share: float = 0.2
+) -> SemanticLayer:
+    """The paper's advice without labels: the first minimum, or plateau, of the ID profile after its first peak.
+
+    profile: rows in layer order with columns layer, id, id_err (`Selection.profile`). Two IDs differ when they do by more
+    than `prominence` of the larger (a twentieth: what two octaves of scale change where there is a plateau) and by more
+    than `errors` standard errors. The peak stands out on both sides. The minimum is followed by such a rise. A plateau
+    is a run of at least plateau_share of the layers (three or more), below the peak, without a difference inside.
+    """
+    layers, ids, sigma = (profile[name].tolist() for name in ("layer", "id", "id_err"))
+    n, low, top, peak, bottom, rise = len(ids), 0, None, None, None, None
+
+    def above(i, j):
+        return ids[i] - ids[j] > max(prominence * ids[i], errors * float(np.hypot(sigma[i], sigma[j])))
+
+    def level(i, j):
+        run = range(i, j)
+        return j <= n and not above(max(run, key=ids.__getitem__), min(run, key=ids.__getitem__))
+
+    for i in range(n):
+        if top is None:
+            low = min(low, i, key=ids.__getitem__)
+            top = i if above(i, low) else None
+        elif peak is None:
+            top = max(top, i, key=ids.__getitem__)
+            peak, bottom = (top, i) if above(top, i) else (None, None)
+        elif above(i, bottom):
+            rise = i
+            break
+        else:
+            bottom = min(bottom, i, key=ids.__getitem__)
+    if peak is None:
+        return SemanticLayer(None, None, 0.0, None, None, "none")
+    length = max(3, int(np.ceil(plateau_share * n)))
+    for start in range(peak + 1, n if rise is None else bottom - length + 1):
+        stop = start + length
+        if above(peak, start) and level(start, stop):
+            while level(start, stop + 1):
+                stop += 1
+            drop = 1 - float(np.mean(ids[start:stop])) / ids[peak]
+            return SemanticLayer(
+                layers[(start + stop - 1) // 2], layers[peak], drop, layers[start], layers[stop - 1], "plateau"
+            )
+    if rise is None:
+        return SemanticLayer(None, layers[peak], 0.0, None, None, "none")
+    first = next(i for i in range(bottom, -1, -1) if above(i - 1, bottom))
+    last = next(i for i in range(bottom, n) if above(i + 1, bottom))
+    drop = (min(ids[peak], max(ids[bottom:])) - ids[bottom]) / ids[peak]
+    return SemanticLayer(layers[bottom], layers[peak], drop, layers[first], layers[last], "minimum")

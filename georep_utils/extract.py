@@ -1,0 +1,186 @@
+"""Batches in, one (N, width) float32 array a layer out, on disk as it goes. Knows no model family."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from .paths import UserError, atomic, digest, read_json, write_json
+
+BATCH_TOKENS = {"cpu": 2**13, "cuda": 2**18}
+
+
+@dataclass(frozen=True)
+class Representations:
+    """The arrays of one extraction. `representations[l]` is layer l, (N, width) float32, memory-mapped."""
+
+    folder: Path
+    layers: tuple[int, ...]
+    layer_names: tuple[str, ...]
+    n_blocks: int
+    n_samples: int
+    model: str
+    dataset: str
+    seconds: float
+
+    def __getitem__(self, layer: int) -> np.ndarray:
+        if layer not in self.layers:
+            raise UserError(f"layer {layer} is not in {self.folder}; it holds {', '.join(map(str, self.layers))}")
+        return np.load(layer_file(self.folder, layer), mmap_mode="r")
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def side(self, name: str) -> np.ndarray | None:
+        """`labels`, `families` or `ids` of the samples, row for row, or None where the data set has none."""
+        path = self.folder / f"{name}.npy"
+        return np.load(path, allow_pickle=False) if path.exists() else None
+
+
+def layer_file(folder: str | Path, layer: int) -> Path:
+    return Path(folder) / f"layer_{layer:02d}.npy"
+
+
+def load(folder: str | Path) -> Representations:
+    """What `extract` left in `folder`. Raises UserError where no extraction was finished there."""
+    info = read_json(Path(folder) / "representations.json")
+    if info is None:
+        raise UserError(f"{folder} holds no finished extraction; run the extract stage of this run first")
+    return Representations(Path(folder), tuple(info["layers"]), tuple(info["layer_names"]),
+                           **{key: info[key] for key in ("n_blocks", "n_samples", "model", "dataset", "seconds")})  # fmt: skip
+
+
+def batches(lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
+    """Rows of each batch, samples of like length together: at most `batch_tokens` tokens after padding, at least one sample."""
+    order = np.argsort(lengths, kind="stable")[::-1] if np.ptp(lengths) else np.arange(len(lengths))
+    found, start = [], 0
+    while start < len(order):
+        count = max(1, batch_tokens // int(lengths[order[start]]))
+        found.append(order[start : start + count])
+        start += count
+    return found
+
+
+def extract(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = None, batch_tokens: int | None = None,
+            progress: bool = True) -> Representations:  # fmt: skip
+    """Write layer_LL.npy, (N, width) float32, for each of `layers` (None: all), and the labels beside them.
+
+    batch_tokens: most tokens in a batch; None: 2^13 on a CPU, 2^18 on a GPU. It is halved when memory runs out.
+    Memory holds the model and two batches, whatever N. Interrupted work goes on at the batch where it stopped, unless
+    the model, the data or an option changed.
+    Raises UserError for data that don't suit the model, layers it has not, and a disk too small, before any work.
+    """
+    model.check(dataset)
+    layers = list(model.layers if layers is None else layers)
+    if unknown := set(layers) - set(model.layers):
+        raise UserError(f"layers {sorted(unknown)} don't exist; {model.name} has layers 0..{model.layers[-1]}")
+    batch_tokens = batch_tokens or BATCH_TOKENS[model.device.type]
+    lengths = model.lengths(dataset.inputs)
+    shortest = int(np.argmin(lengths))
+    trial = [pooled.cpu().numpy() for pooled in model.forward(dataset.take([shortest]).inputs)]
+    widths = [trial[model.layers.index(layer)].shape[1] for layer in layers]
+    out_dir = Path(out_dir)
+    partial = out_dir.with_name(f".{out_dir.name}.partial")
+    task = {"model": model.name, "site": getattr(model, "site", ""), "pool": model.pool, "dtype": model.dtype,
+            "data": digest(dataset.name, [str(i) for i in dataset.ids], lengths.tolist()), "layers": layers,
+            "batch_tokens": batch_tokens, "trial": digest([f"{x:.2e}" for pooled in trial for x in pooled[0]])}  # fmt: skip
+    todo = batches(lengths, batch_tokens)
+    state = read_json(partial / "progress.json", {})
+    done = state.get("done", 0) if state.get("task") == task else 0
+    if not done:
+        shutil.rmtree(partial, ignore_errors=True)
+        make_files(partial, layers, widths, len(dataset))
+    began = time.perf_counter() - (state.get("seconds", 0) if done else 0)
+    streams = [open(layer_file(partial, layer), "r+b", buffering=0) for layer in layers]
+    offset = [np.lib.format.open_memmap(layer_file(partial, layer), mode="r").offset for layer in layers]
+    bar = tqdm(total=len(dataset), initial=sum(map(len, todo[:done])), unit="sample", disable=not progress, mininterval=1)
+
+    def write(number: int, pooled: list[np.ndarray]) -> None:
+        write_rows(streams, offset, todo[number], pooled)
+        state = {"task": task, "done": number + 1, "seconds": time.perf_counter() - began}
+        write_json(partial / "progress.json", state)
+
+    try:
+        with ThreadPoolExecutor(1) as writer:
+            waiting, pieces = None, 1
+            for number in range(done, len(todo)):
+                pooled, pieces = forward(model, dataset, todo[number], pieces)
+                if waiting is not None:
+                    waiting.result()
+                waiting = writer.submit(write, number, [pooled[model.layers.index(layer)] for layer in layers])
+                bar.update(len(todo[number]))
+            if waiting is not None:
+                waiting.result()
+    finally:
+        bar.close()
+        for stream in streams:
+            stream.close()
+    return finish(partial, out_dir, model, dataset, layers, time.perf_counter() - began)
+
+
+def forward(model, dataset, rows: np.ndarray, pieces: int) -> tuple[list[np.ndarray], int]:
+    """Pooled arrays of the samples `rows`, computed in so many pieces, or in twice as many where the device runs out of
+    memory; and the number of pieces that fitted."""
+    while True:
+        try:
+            parts = [[pooled.cpu().numpy() for pooled in model.forward(dataset.take(part).inputs)]
+                     for part in np.array_split(rows, min(pieces, len(rows)))]  # fmt: skip
+            return [np.concatenate(layer) for layer in zip(*parts, strict=True)], pieces
+        except torch.OutOfMemoryError:
+            if pieces >= len(rows):
+                raise UserError(f"sample {dataset.ids[rows[0]]} alone does not fit into the memory of {model.device}; "
+                                "use a shorter one, a smaller model, dtype bfloat16 or another device") from None
+        torch.cuda.empty_cache()
+        pieces *= 2
+
+
+def make_files(folder: Path, layers: Sequence[int], widths: Sequence[int], n: int) -> None:
+    """Empty arrays of their final size. Raises UserError where the disk has no room for them."""
+    folder.mkdir(parents=True)
+    needed, free = 4 * n * sum(widths), shutil.disk_usage(folder).free
+    if needed > 0.98 * free:
+        shutil.rmtree(folder)
+        raise UserError(f"representations of {n} samples need {needed / 1e9:.1f} GB, but {folder.parent} has {free / 1e9:.1f} GB "
+                        "free; free some space, take fewer layers or samples, or put data/ on another disk")
+    for layer, width in zip(layers, widths, strict=True):
+        np.lib.format.open_memmap(layer_file(folder, layer), mode="w+", dtype=np.float32, shape=(n, width))
+
+
+def write_rows(streams, offsets, rows: np.ndarray, pooled: Sequence[np.ndarray]) -> None:
+    """Put the rows of a batch into their files: one write a run of consecutive rows."""
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    runs = list(zip([0, *breaks], [*breaks, len(rows)]))
+    for stream, offset, block in zip(streams, offsets, pooled, strict=True):
+        for start, stop in runs:
+            stream.seek(offset + int(rows[start]) * block.shape[1] * 4)
+            stream.write(np.ascontiguousarray(block[start:stop], dtype=np.float32).tobytes())
+
+
+def finish(partial: Path, out_dir: Path, model, dataset, layers, seconds: float) -> Representations:
+    """Put what was extracted in the place of what was there before."""
+    for name in ("labels", "families", "ids"):
+        if (value := getattr(dataset, name)) is not None:
+            with atomic(partial / f"{name}.npy") as path, open(path, "wb") as stream:
+                np.save(stream, np.asarray(value), allow_pickle=False)
+    write_json(partial / "representations.json", {
+        "layers": layers, "layer_names": [model.layer_names[model.layers.index(layer)] for layer in layers],
+        "n_blocks": model.n_blocks, "n_samples": len(dataset), "model": model.name, "dataset": dataset.name,
+        "seconds": seconds})  # fmt: skip
+    (partial / "progress.json").unlink(missing_ok=True)
+    shutil.rmtree(out_dir, ignore_errors=True)
+    partial.rename(out_dir)
+    return load(out_dir)
+
+
+def runs_of(representations: Representations) -> Iterator[tuple[int, np.ndarray]]:
+    """(layer, array) from the first layer to the last."""
+    for layer in representations.layers:
+        yield layer, representations[layer]

@@ -1,0 +1,259 @@
+"""Run files, the notebooks they parameterise, and the book that shows what they left. No science here."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jupytext
+import nbformat
+import yaml
+
+from .paths import REPOSITORY, RunPaths, UserError, digest, read_json, write_json
+
+PIPELINE = ["01_download", "02_extract", "03_distances", "04_intrinsic_dimension", "05_overlaps"]
+LEFT_BY = {"02_extract": "representations", "03_distances": "neighbors"}
+
+
+def notebook_file(notebook: str) -> Path:
+    return REPOSITORY / "notebooks" / f"{notebook}.py"
+
+
+def run_files() -> dict[str, Path]:
+    """Every run file by the name of its run."""
+    return {path.stem: path for path in sorted((REPOSITORY / "notebooks/runs").glob("*.yml"))}
+
+
+# ------------------------------------------------------------------------------------------ parameters
+
+
+def declared_parameters(notebook: str) -> dict:
+    """Names and default values in the cell tagged `parameters` of a notebook."""
+    cells = jupytext.read(notebook_file(notebook)).cells
+    source = next(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(source).body}
+
+
+def fits(value, default) -> bool:
+    """Whether `value` may stand where the notebook has `default`: same type, a whole number for a real one, anything for None."""
+    if default is None or value is None:
+        return default is None or value is None and isinstance(default, str) is False
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def read_run(run: str | Path) -> dict:
+    """A run file (a name, or a path to a .yml) as {name, title, notebooks, shared, one section a notebook}."""
+    path = Path(run) if str(run).endswith((".yml", ".yaml")) else run_files().get(str(run))
+    if path is None or not path.is_file():
+        close = difflib.get_close_matches(str(run), run_files(), 1)
+        hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(run_files())}"
+        raise UserError(f"no run named {run}: expected notebooks/runs/{run}.yml{hint}")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML ({' '.join(str(error).split())}); correct it") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is empty or holds no sections; start from a copy of notebooks/runs/igpt-mini.yml")
+    return {"name": path.stem, "title": path.stem, "notebooks": PIPELINE, "shared": {}} | content
+
+
+def parameters_of(run: Mapping, overrides: Mapping | None = None) -> dict[str, dict]:
+    """What each notebook of the run is given. UserError for a section, a parameter or a type that no notebook declares."""
+    run = json.loads(json.dumps(run))
+    sections = {notebook.partition("_")[2]: notebook for notebook in run["notebooks"]}
+    for key, value in (overrides or {}).items():
+        section, _, name = key.rpartition(".")
+        if section not in ("", "shared", *sections):
+            raise UserError(f"parameter {key}: run {run['name']} has no section {section}; it has shared, {', '.join(sections)}")
+        run.setdefault(section or "shared", {})[name] = value
+    if unknown := set(run) - {"name", "title", "notebooks", "shared", *sections}:
+        raise UserError(f"run {run['name']}: unknown section {sorted(unknown)[0]}; expected shared, {', '.join(sections)}")
+    missing = [notebook for notebook in run["notebooks"] if not notebook_file(notebook).is_file()]
+    if missing:
+        raise UserError(f"run {run['name']}: there is no notebooks/{missing[0]}.py; correct the list of notebooks")
+    declared = {notebook: declared_parameters(notebook) for notebook in run["notebooks"]}
+    given = {}
+    for section, notebook in sections.items():
+        known = declared[notebook]
+        own = {name: value for name, value in run["shared"].items() if name in known} | (run.get(section) or {})
+        for name, value in own.items():
+            where = f"run {run['name']}: {section}.{name}"
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 1)
+                raise UserError(f"{where} is not a parameter; {f'did you mean {close[0]}?' if close else 'it has ' + ', '.join(known)}")
+            if not fits(value, known[name]):
+                raise UserError(f"{where} is {value!r}; expected {type(known[name]).__name__}, like {known[name]!r}")
+        given[notebook] = ({"run": run["name"]} if "run" in known else {}) | own
+    for name in run["shared"]:
+        if not any(name in known for known in declared.values()):
+            close = difflib.get_close_matches(name, sorted(set().union(*declared.values())), 1)
+            raise UserError(f"run {run['name']}: no notebook has a parameter {name}{f'; did you mean {close[0]}?' if close else '; remove it'}")
+    return given
+
+
+# ------------------------------------------------------------------------------------------ stages
+
+
+def rooms(source: str) -> set[Path]:
+    """The files of this package that `source` imports, and those that they import."""
+    found, queue = set(), [source]
+    while queue:
+        for node in ast.walk(ast.parse(queue.pop())):
+            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("georep_utils")):
+                names = [(node.module or "").split(".")[-1], *(alias.name for alias in node.names)]
+                files = {REPOSITORY / "georep_utils" / f"{name}.py" for name in names}
+                for path in {path for path in files if path.is_file()} - found:
+                    found.add(path)
+                    queue.append(path.read_text())
+    return found
+
+
+def stage_key(notebook: str, parameters: Mapping, upstream: str) -> str:
+    """What a stage depends on: its parameters, its notebook, the rooms it uses, the files its parameters name, the stage before."""
+    code = jupytext.writes(jupytext.read(notebook_file(notebook)), "py:percent")
+    given = declared_parameters(notebook) | dict(parameters)
+    named = [REPOSITORY / value for value in given.values() if isinstance(value, str) and 0 < len(value) < 250]
+    files = sorted({path for path in named if path.is_file()})
+    inputs = [path if path.stat().st_size < 2**28 else [str(path), path.stat().st_size, path.stat().st_mtime] for path in files]
+    return digest(code, given, upstream, *sorted(rooms(code)), *inputs)
+
+
+def run(run_yaml: str | Path, overrides: Mapping | None = None, notebooks: Sequence[str] | None = None,
+        start: str = "") -> list[str]:  # fmt: skip
+    """Run the notebooks of a run, skipping stages whose key has not changed; the names of those that were executed.
+
+    overrides: {"extract.n_per_class": 100, ...}. notebooks: only these, by number or name. start: run from this number
+    on, changed or not. UserError before anything runs for bad input; RuntimeError, naming the notebook that was kept
+    aside, where a cell fails.
+    """
+    run = read_run(run_yaml)
+    given = parameters_of(run, overrides)
+    chosen = [n for n in given if notebooks is None or any(n.startswith(str(prefix)) for prefix in notebooks)]
+    for prefix in [*(notebooks or []), *([start] if start else [])]:
+        if not any(n.startswith(str(prefix)) for n in given):
+            raise UserError(f"run {run['name']} has no notebook {prefix}; it has {', '.join(given)}")
+    paths, upstream, executed = RunPaths(run["name"]), "", []
+    forced = bool(start) and next(i for i, n in enumerate(given) if n.startswith(start))
+    for number, (notebook, parameters) in enumerate(given.items()):
+        upstream = stage_key(notebook, parameters, upstream)
+        manifest, page = paths.manifests / f"{notebook}.json", paths.pages / f"{notebook}.ipynb"
+        left = getattr(paths, LEFT_BY[notebook]).exists() if notebook in LEFT_BY else True
+        fresh = read_json(manifest, {}).get("key") == upstream and page.exists() and left
+        if notebook not in chosen or (fresh and not (start and number >= forced)):
+            continue
+        began = time.time()
+        print(f"{run['name']}: {notebook}", flush=True)
+        manifest.unlink(missing_ok=True)
+        execute(notebook, parameters, paths)
+        write_json(manifest, {"key": upstream, "notebook": notebook, "parameters": parameters,
+                              "seconds": round(time.time() - began, 1)})  # fmt: skip
+        executed.append(notebook)
+    return executed
+
+
+def execute(notebook: str, parameters: Mapping, paths: RunPaths) -> None:
+    """Execute one notebook and put it into the book when every cell succeeded; else keep it aside and say where."""
+    import papermill
+
+    work = paths.manifests.parent / "executed"
+    work.mkdir(parents=True, exist_ok=True)
+    source, result = work / f".{notebook}.ipynb", work / f"{notebook}.ipynb"
+    nbformat.write(jupytext.read(notebook_file(notebook)), source)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    try:
+        papermill.execute_notebook(source, result, dict(parameters), kernel_name="python3", cwd=REPOSITORY,
+                                   progress_bar=False, stderr_file=sys.stderr)  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        failed = result.with_name(f"{notebook}.failed.ipynb")
+        result.replace(failed)
+        raise RuntimeError(f"{notebook} of run {paths.run} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; "
+                           f"the notebook is kept at {failed.relative_to(REPOSITORY)}") from None
+    finally:
+        source.unlink(missing_ok=True)
+    page = paths.pages / f"{notebook}.ipynb"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    finished = result.with_suffix(".page")
+    nbformat.write(as_page(nbformat.read(result, 4), paths.run), finished)
+    finished.replace(page)
+
+
+def as_page(notebook, run: str):
+    """An executed notebook as a page of the book: one parameters cell with the values used, labels named after the run."""
+    values = [cell for cell in notebook.cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    notebook.cells = [cell for cell in notebook.cells if cell not in values]
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []) and values:
+            used = {node.targets[0].id: ast.unparse(node.value) for node in ast.parse(values[0].source).body}
+            names = [node.targets[0].id for node in ast.parse(cell.source).body]
+            cell.source = "\n".join(
+                f"{name} = {used.get(name, ast.unparse(node.value))}" for name, node in zip(names, ast.parse(cell.source).body)
+            )
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace("{{run}}", run)
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "mystnb" in cell.metadata:
+            cell.metadata["mystnb"] = json.loads(json.dumps(cell.metadata["mystnb"]).replace("{{run}}", run))
+    notebook.metadata.pop("papermill", None)
+    return notebook
+
+
+# ------------------------------------------------------------------------------------------ the book
+
+
+def table_of_contents() -> dict:
+    """`_toc.yml` with a part for every run that has pages and is not named there, in the order of the run files."""
+    toc = yaml.safe_load((REPOSITORY / "_toc.yml").read_text())
+    named = json.dumps(toc)
+    for name in run_files():
+        run, folder = read_run(name), RunPaths(name).pages
+        pages = [n for n in run["notebooks"] if (folder / f"{n}.ipynb").exists()]
+        if pages and f"book/runs/{name}/" not in named:
+            chapters = [{"file": f"book/runs/{name}/{page}"} for page in pages]
+            toc["parts"].insert(-1, {"caption": run["title"], "chapters": chapters})
+    return toc
+
+
+def build_book() -> Path:
+    """Build the html strictly from the executed notebooks; the folder it is in.
+
+    UserError where a page of `_toc.yml` is missing; RuntimeError for any warning, unresolved reference or failed cell.
+    """
+    toc = table_of_contents()
+    for entry in [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]:
+        if not any((REPOSITORY / f"{entry}{suffix}").is_file() for suffix in (".md", ".ipynb")):
+            raise UserError(f"the book names {entry}, which is missing; run its notebooks first (make book does)")
+    build = REPOSITORY / "_build"
+    shutil.rmtree(build, ignore_errors=True)
+    build.mkdir()
+    (build / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
+    command = [sys.executable, "-m", "jupyter_book", "build", str(REPOSITORY), "--toc", str(build / "_toc.yml"),
+               "--all", "-n", "-W", "--keep-going"]  # fmt: skip
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=REPOSITORY)
+    (build / "build.log").write_text(done.stdout)
+    wrong = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
+    if done.returncode or wrong:
+        print("\n".join(wrong or done.stdout.splitlines()[-15:]), file=sys.stderr)
+        raise RuntimeError(f"the book was not built: {len(wrong)} warnings or errors; all output is in _build/build.log")
+    return build / "html"
+
+
+def provenance() -> dict:
+    """Versions and machine that made a result."""
+    import torch
+    import transformers
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
+            "machine": platform.machine(), "cores": os.cpu_count(), "gpu": gpu}  # fmt: skip
