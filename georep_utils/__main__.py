@@ -16,7 +16,10 @@ def assignment(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as extract.n_per_class=100")
-    return name, yaml.safe_load(value)
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise argparse.ArgumentTypeError(f"the value in {text!r} is not YAML; quote it") from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif given.command == "list":
             for name in pipeline.run_files():
                 run = pipeline.read_run(name)
-                pages = sum((RunPaths(name).pages / f"{n}.ipynb").exists() for n in run["notebooks"])
+                pages = sum((RunPaths(run["name"]).pages / f"{n}.ipynb").exists() for n in run["notebooks"])
                 print(f"{name:24} {pages} of {len(run['notebooks'])} chapters   {run['title']}")
         elif given.command == "book":
             print(f"open {pipeline.build_book().relative_to(REPOSITORY)}/index.html")

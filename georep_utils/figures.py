@@ -114,3 +114,33 @@ def mark(axis, x: float, text: str, color: str = "black") -> None:
     axis.axvline(x, color=color, lw=0.9, ls="--")
     axis.annotate(text, (x, 1), xycoords=("data", "axes fraction"), xytext=(3, -2), textcoords="offset points",
                   fontsize=8.5, color=color, va="top")  # fmt: skip
+
+
+def absent(axis, text: str) -> None:
+    """Say in an empty panel why there is nothing to draw."""
+    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", fontsize=9, color="#666666")
+
+
+def theirs_and_ours(theirs: pd.DataFrame, ours: pd.DataFrame, families: Mapping[str, str], ylabel: str,
+                    stars: Mapping[tuple[str, str], float], missing: str = "not run here") -> Figure:  # fmt: skip
+    """Published curves (left) beside this book's (right), a row a family of models, on the same axes.
+
+    theirs, ours: rows model, depth, value, error. families: title: how the names of its models begin ("" for all others).
+    stars: {("theirs" | "ours", model): relative depth} of a star on that curve.
+    """
+    figure, axes = panels(2, len(families), width=9, height=3.3, sharex=True, sharey="row", squeeze=False)
+    known = tuple(start for start in families.values() if start)
+    for row, (title, start) in zip(axes, families.items()):
+        for axis, side, curves in zip(row, ("theirs", "ours"), (theirs, ours)):
+            member = curves.model.str.startswith(start) if start else ~curves.model.str.startswith(known)
+            for name, part in curves[member].groupby("model", sort=False):
+                profile(axis, part.depth, part.value, part.error, name=name, markersize=3)
+                if (side, name) in stars:
+                    height = np.interp(stars[side, name], part.depth, part.value)
+                    axis.plot(stars[side, name], height, "*", color=color(name), ms=15, mec="black", mew=0.8, zorder=5)
+            axis.set_title(f"{title}: {'the paper' if side == 'theirs' else 'this book'}")
+            axis.legend(fontsize=8.5) if member.any() else absent(axis, missing)
+        row[0].set(ylabel=ylabel, ylim=(0, None))
+    for axis in axes[-1]:
+        depth_axis(axis, "relative depth")
+    return figure

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from georep_utils.neighbor_kernels import SEGMENT, error, filter_columns, margin, settle
 from georep_utils.paths import UserError, atomic
 
-CHUNK = 1 << 23  # numbers converted at once
+CHUNK = {"cpu": 1 << 18, "cuda": 1 << 26}  # numbers converted at once
 TILE = 4096  # columns of one matrix product on CPU
 PAD = 14  # candidates measured beyond the last kept one on GPU
 
@@ -148,14 +148,15 @@ def _prepare(X, device: torch.device, order: torch.Tensor) -> tuple[torch.Tensor
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         raw = torch.as_tensor(X).to(device=device, dtype=torch.float32).contiguous()
-    step = max(1, CHUNK // raw.shape[1])
+    step = max(1, CHUNK[device.type] // raw.shape[1])
     chunks = [slice(start, start + step) for start in range(0, len(raw), step)]
     mean = sum(raw[chunk].sum(0, dtype=torch.float64) for chunk in chunks) / len(raw)
     if not bool(torch.isfinite(mean).all()):
         good = torch.cat([torch.isfinite(raw[chunk]).all(1) for chunk in chunks])
         row = int(good.int().argmin())
         raise UserError(f"row {row} holds NaN or infinity; expected finite numbers; leave it out or see what made it")
-    largest = max(float((raw[chunk].double() - mean).abs().max()) for chunk in chunks)
+    edges = [edge for chunk in chunks for edge in raw[chunk].aminmax(dim=0)]
+    largest = float((torch.stack(edges) - mean).abs().max())
     scale = 2.0 ** -math.frexp(largest)[1] if largest else 1.0
     points = torch.empty_like(raw)
     for chunk in chunks:
@@ -182,7 +183,7 @@ def _search_cpu(X, selected: range, maxk: int, ranks: list[int], block: int | No
         at, rows, products = inverse[own], len(own), np.empty(len(own) * TILE, np.float32)
         mine = points[at]
         values, places = np.empty((rows, room), np.float32), np.empty((rows, room), np.int32)
-        counts, limits = np.zeros(rows, np.int64), np.full(rows, np.inf)
+        counts, limits = np.zeros(rows, np.int64), np.full(rows, np.inf, np.float32)
         for first in range(0, N, TILE):
             tile = points[first : first + TILE]
             product = np.matmul(mine, tile.T, out=products[: rows * len(tile)].reshape(rows, -1))
@@ -238,10 +239,9 @@ def _search_torch(X, selected: range, maxk: int, ranks: list[int], block: int | 
                 else:
                     at_ranks[start + left, k.bit_length() - 1] = exact[:, k - 1 - low]
             left = left[~sure]
-        for i in left.tolist():
-            exact = _direct(raw, own[i : i + 1], torch.arange(N, device=device)[None])[0]
-            exact[own[i]] = torch.inf
-            exact, by = exact.sort(dim=0, stable=True)
-            squares[start + i], indices[start + i] = exact[:maxk], by[:maxk]
-            at_ranks[start + i] = exact[torch.tensor(ranks, device=device) - 1]
+        for part in left.split(max(1, (1 << 25) // N)) if len(left) else ():
+            exact = _direct(raw, own[part], torch.arange(N, device=device).expand(len(part), N))
+            exact, by = exact.scatter_(1, own[part, None], torch.inf).sort(dim=1, stable=True)
+            squares[start + part], indices[start + part] = exact[:, :maxk], by[:, :maxk]
+            at_ranks[start + part] = exact[:, [k - 1 for k in ranks]]
     return squares.cpu().numpy(), indices.int().cpu().numpy(), at_ranks.cpu().numpy()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import json
 import os
 import platform
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import jupytext
 import nbformat
 import yaml
 
+from .pages import SHOWN, as_page, build_html, show
 from .paths import REPOSITORY, RunPaths, UserError, digest, read_json, write_json
 
 PIPELINE = ["01_download", "02_extract", "03_distances", "04_intrinsic_dimension", "05_overlaps"]
@@ -70,15 +70,19 @@ def read_run(run: str | Path) -> dict:
 
 def parameters_of(run: Mapping, overrides: Mapping | None = None) -> dict[str, dict]:
     """What each notebook of the run is given. UserError for a section, a parameter or a type that no notebook declares."""
-    run = json.loads(json.dumps(run))
+    run = copy.deepcopy(dict(run))
     sections = {notebook.partition("_")[2]: notebook for notebook in run["notebooks"]}
+    for section in ("shared", *sections):
+        run[section] = run.get(section) or {}
+        if not isinstance(run[section], dict):
+            raise UserError(f"run {run['name']}: section {section} is {run[section]!r}; expected lines of NAME: VALUE")
     for key, value in (overrides or {}).items():
         section, _, name = key.rpartition(".")
         if section not in ("", "shared", *sections):
             raise UserError(f"parameter {key}: run {run['name']} has no section {section}; it has shared, {', '.join(sections)}")
-        run.setdefault(section or "shared", {})[name] = value
+        run[section or "shared"][name] = value
     if unknown := set(run) - {"name", "title", "notebooks", "shared", *sections}:
-        raise UserError(f"run {run['name']}: unknown section {sorted(unknown)[0]}; expected shared, {', '.join(sections)}")
+        raise UserError(f"run {run['name']}: unknown section {min(unknown)}; expected shared, {', '.join(sections)}")
     missing = [notebook for notebook in run["notebooks"] if not notebook_file(notebook).is_file()]
     if missing:
         raise UserError(f"run {run['name']}: there is no notebooks/{missing[0]}.py; correct the list of notebooks")
@@ -86,7 +90,7 @@ def parameters_of(run: Mapping, overrides: Mapping | None = None) -> dict[str, d
     given = {}
     for section, notebook in sections.items():
         known = declared[notebook]
-        own = {name: value for name, value in run["shared"].items() if name in known} | (run.get(section) or {})
+        own = {name: value for name, value in run["shared"].items() if name in known} | run[section]
         for name, value in own.items():
             where = f"run {run['name']}: {section}.{name}"
             if name not in known:
@@ -165,6 +169,8 @@ def run(run_yaml: str | Path, overrides: Mapping | None = None, notebooks: Seque
 def execute(notebook: str, parameters: Mapping, paths: RunPaths) -> None:
     """Execute one notebook and put it into the book when every cell succeeded; else keep it aside and say where."""
     import papermill
+    from nbclient.exceptions import DeadKernelError
+    from traitlets.config import Config
 
     work = paths.manifests.parent / "executed"
     work.mkdir(parents=True, exist_ok=True)
@@ -172,8 +178,12 @@ def execute(notebook: str, parameters: Mapping, paths: RunPaths) -> None:
     nbformat.write(jupytext.read(notebook_file(notebook)), source)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     try:
-        papermill.execute_notebook(source, result, dict(parameters), kernel_name="python3", cwd=REPOSITORY,
-                                   progress_bar=False, stderr_file=sys.stderr)  # fmt: skip
+        papermill.execute_notebook(source, result, dict(parameters), cwd=REPOSITORY, kernel_name="python3", language="python",
+                                   progress_bar=False, stderr_file=sys.stderr,
+                                   config=Config({"KernelManager": {"transport_encryption": "auto"}}))  # fmt: skip
+    except DeadKernelError:
+        raise RuntimeError(f"{notebook} of run {paths.run} failed: its kernel died, perhaps for want of memory; "
+                           f"the notebook is kept at {result.relative_to(REPOSITORY)}") from None  # fmt: skip
     except papermill.PapermillExecutionError as error:
         failed = result.with_name(f"{notebook}.failed.ipynb")
         result.replace(failed)
@@ -188,27 +198,6 @@ def execute(notebook: str, parameters: Mapping, paths: RunPaths) -> None:
     finished.replace(page)
 
 
-def as_page(notebook, run: str):
-    """An executed notebook as a page of the book: one parameters cell with the values used, labels named after the run."""
-    values = [cell for cell in notebook.cells if "injected-parameters" in cell.metadata.get("tags", [])]
-    notebook.cells = [cell for cell in notebook.cells if cell not in values]
-    for cell in notebook.cells:
-        if "parameters" in cell.metadata.get("tags", []) and values:
-            used = {node.targets[0].id: ast.unparse(node.value) for node in ast.parse(values[0].source).body}
-            names = [node.targets[0].id for node in ast.parse(cell.source).body]
-            cell.source = "\n".join(
-                f"{name} = {used.get(name, ast.unparse(node.value))}" for name, node in zip(names, ast.parse(cell.source).body)
-            )
-        if cell.cell_type == "markdown":
-            cell.source = cell.source.replace("{{run}}", run)
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        if "mystnb" in cell.metadata:
-            cell.metadata["mystnb"] = json.loads(json.dumps(cell.metadata["mystnb"]).replace("{{run}}", run))
-    notebook.metadata.pop("papermill", None)
-    return notebook
-
-
 # ------------------------------------------------------------------------------------------ the book
 
 
@@ -217,36 +206,27 @@ def table_of_contents() -> dict:
     toc = yaml.safe_load((REPOSITORY / "_toc.yml").read_text())
     named = json.dumps(toc)
     for name in run_files():
-        run, folder = read_run(name), RunPaths(name).pages
+        run = read_run(name)
+        folder = RunPaths(run["name"]).pages
         pages = [n for n in run["notebooks"] if (folder / f"{n}.ipynb").exists()]
-        if pages and f"book/runs/{name}/" not in named:
-            chapters = [{"file": f"book/runs/{name}/{page}"} for page in pages]
+        if pages and f"book/runs/{run['name']}/" not in named:
+            chapters = [{"file": f"book/runs/{run['name']}/{page}"} for page in pages]
             toc["parts"].insert(-1, {"caption": run["title"], "chapters": chapters})
     return toc
 
 
 def build_book() -> Path:
-    """Build the html strictly from the executed notebooks; the folder it is in.
+    """Build the html strictly from the executed notebooks, where something changed; the folder it is in.
 
     UserError where a page of `_toc.yml` is missing; RuntimeError for any warning, unresolved reference or failed cell.
     """
     toc = table_of_contents()
     for entry in [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]:
+        if entry.startswith(SHOWN) and notebook_file(Path(entry).name).is_file():
+            show(entry)
         if not any((REPOSITORY / f"{entry}{suffix}").is_file() for suffix in (".md", ".ipynb")):
             raise UserError(f"the book names {entry}, which is missing; run its notebooks first (make book does)")
-    build = REPOSITORY / "_build"
-    shutil.rmtree(build, ignore_errors=True)
-    build.mkdir()
-    (build / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
-    command = [sys.executable, "-m", "jupyter_book", "build", str(REPOSITORY), "--toc", str(build / "_toc.yml"),
-               "--all", "-n", "-W", "--keep-going"]  # fmt: skip
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=REPOSITORY)
-    (build / "build.log").write_text(done.stdout)
-    wrong = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
-    if done.returncode or wrong:
-        print("\n".join(wrong or done.stdout.splitlines()[-15:]), file=sys.stderr)
-        raise RuntimeError(f"the book was not built: {len(wrong)} warnings or errors; all output is in _build/build.log")
-    return build / "html"
+    return build_html(toc)
 
 
 def provenance() -> dict:

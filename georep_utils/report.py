@@ -34,12 +34,18 @@ def curves(rules: Mapping[str, str], folder: str | Path = RESULTS) -> pd.DataFra
     parts, ids, overlaps = [], tables("id_profile.csv", folder), tables("overlaps.csv", folder)
     if len(ids):
         ids = ids[ids.rule == ids.run.map(rules).fillna(ids.scale_rule)]
-        parts.append(ids.assign(quantity="intrinsic_dimension", k=np.nan, value=ids.id, error=ids.id_err, source=ids.rule))
+        parts.append(
+            ids.assign(quantity="intrinsic_dimension", k=np.nan, value=ids.id, error=ids.id_err, source=ids.rule)
+        )
     if len(overlaps):
         kept = overlaps[(overlaps.network == "trained") & overlaps.other.isin(OVERLAPS)]
         error = np.sqrt(kept.overlap * (1 - kept.overlap) / kept.n_samples)
         parts.append(kept.assign(quantity=kept.other.map(OVERLAPS), value=kept.overlap, error=error, source="overlap"))
-    return pd.concat(parts, ignore_index=True).rename(columns={"run": "model"})[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
+    return (
+        pd.concat(parts, ignore_index=True).rename(columns={"run": "model"})[COLUMNS]
+        if parts
+        else pd.DataFrame(columns=COLUMNS)
+    )
 
 
 def compare(published: pd.DataFrame, ours: pd.DataFrame, errors: float = 3.0) -> pd.DataFrame:
@@ -50,7 +56,9 @@ def compare(published: pd.DataFrame, ours: pd.DataFrame, errors: float = 3.0) ->
     sqrt(2) of it by chance, so that one pair of equal ones in thirty falls outside.
     """
     ours = ours[[*KEYS, "value", "error"]].rename(columns={"value": "ours", "error": "ours_error"})
-    joined = published.assign(k=published.k.fillna(0)).merge(ours.assign(k=ours.k.astype(float).fillna(0)), "left", KEYS, validate="one_to_one")
+    joined = published.assign(k=published.k.fillna(0)).merge(
+        ours.assign(k=ours.k.astype(float).fillna(0)), "left", KEYS, validate="one_to_one"
+    )
     joined["difference"] = joined.ours - joined.value
     joined["tolerance"] = joined.error.fillna(0) + errors * joined.ours_error.fillna(0)
     agrees = np.where(joined.difference.abs() <= joined.tolerance, "agrees", "differs")
@@ -58,16 +66,47 @@ def compare(published: pd.DataFrame, ours: pd.DataFrame, errors: float = 3.0) ->
     return joined.assign(k=joined.k.replace(0, np.nan))
 
 
-def claims(model: pd.DataFrame, dynamics: pd.DataFrame | None = None, k: int = 10, prominence: float = 0.05, near: float = 0.1) -> dict:
+def verdicts(compared: pd.DataFrame, share: float = 0.9, max_tolerance: float = 0.1) -> pd.DataFrame:
+    """`compare`'s rows, a row a model: numbers, agrees, differs, not run here, tolerance (median, over the curve's height) and verdict.
+
+    Of the numbers that were run, `share` must agree; with a tolerance above max_tolerance they prove nothing either way.
+    """
+    table = pd.crosstab(compared.model, compared.verdict).reindex(compared.model.unique())
+    table = table.reindex(columns=["agrees", "differs", "not run here"], fill_value=0)
+    ran = compared[compared.verdict != "not run here"]
+    height = compared.groupby(["model", "quantity"]).value.transform("max").loc[ran.index]
+    table["tolerance"] = (ran.tolerance / height).groupby(ran.model).median()
+    table.insert(0, "numbers", table.agrees + table.differs + table["not run here"])
+    whole = np.where(table["not run here"] > 0, "reproduced as far as it ran", "reproduced")
+    told = np.where(table.agrees >= share * (table.agrees + table.differs), whole, "not reproduced")
+    told = np.where(table.tolerance > max_tolerance, "too uncertain to tell", told)
+    return (
+        table.assign(verdict=np.where(table["not run here"] == table.numbers, "not run here", told))
+        .rename_axis("model", axis=0)
+        .rename_axis(None, axis=1)
+    )
+
+
+def claims(
+    model: pd.DataFrame, dynamics: pd.DataFrame | None = None, k: int = 10, prominence: float = 0.05, near: float = 0.1
+) -> dict:
     """The paper's statements on the curves of one model (rows of `COLUMNS`): {statement: True, False, or None where it was not measured}.
 
     dynamics: rows checkpoint, depth, id of its checkpoints, untrained first. near: what counts as close, in relative depth.
     """
     n, holds = int(model.n_blocks.iloc[0]), dict.fromkeys(STATEMENTS)
-    ids = model[model.quantity == "intrinsic_dimension"].sort_values("layer").rename(columns={"value": "id", "error": "id_err"})
+    ids = (
+        model[model.quantity == "intrinsic_dimension"]
+        .sort_values("layer")
+        .rename(columns={"value": "id", "error": "id_err"})
+    )
     found = semantic_layer(ids.fillna({"id_err": 0.0}), prominence) if len(ids) else None
-    overlaps = model[(model.layer <= n) & (model.quantity == "label_overlap")].pivot(index="layer", columns="k", values="value")
-    following = model[(model.layer < n) & (model.quantity == "consecutive_overlap") & (model.k == k)].set_index("layer").value
+    overlaps = model[(model.layer <= n) & (model.quantity == "label_overlap")].pivot(
+        index="layer", columns="k", values="value"
+    )
+    following = (
+        model[(model.layer < n) & (model.quantity == "consecutive_overlap") & (model.k == k)].set_index("layer").value
+    )
     if found:
         holds["peak"] = found.peak_layer is not None and 0 < found.peak_layer < n
         holds["after"] = found.kind != "none"
@@ -83,7 +122,10 @@ def claims(model: pd.DataFrame, dynamics: pd.DataFrame | None = None, k: int = 1
     if len(following):
         depth = following.index / n
         settled = following[(depth >= 0.4) & (depth < 0.9)].mean()
-        holds["settles"], holds["collapses"] = bool(following[depth < 0.4].mean() < settled), bool(following[depth >= 0.9].mean() < settled)
+        holds["settles"], holds["collapses"] = (
+            bool(following[depth < 0.4].mean() < settled),
+            bool(following[depth >= 0.9].mean() < settled),
+        )
     if dynamics is not None and len(dynamics):
         spread = dynamics[dynamics.depth <= 1].groupby("checkpoint", sort=False).id.agg(lambda v: np.ptp(v) / v.mean())
         holds["training"] = bool(spread.iloc[0] < spread.iloc[-1] / 2)

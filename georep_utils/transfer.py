@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import pooch
 import requests
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .paths import UserError, atomic
 

@@ -56,7 +56,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.numpy import save_file
 from sklearn.cluster import KMeans
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from georep_utils import igpt
 from georep_utils.paths import UserError, atomic, write_json

@@ -30,6 +30,8 @@ data_dir = "data"
 maxk = 50
 range_max = 1024
 device = "auto"
+scheduler = ""
+rows_per_task = 50000
 
 # %% tags=["hide-input"]
 import time
@@ -38,9 +40,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
-from tqdm import tqdm
 
-from georep_utils import datasets, extract, figures, neighbors, tokens
+from georep_utils import cluster, datasets, extract, figures, neighbors, tokens
 from georep_utils.paths import RunPaths, UserError
 
 figures.use_style()
@@ -65,15 +66,35 @@ if maxk >= n:
 largest = min(range_max, 2 ** ((n - 1).bit_length() - 1))
 
 
+def find(task):
+    """Neighbours of a run of rows of one layer, left in `target`; the seconds it took."""
+    folder, target, layer, start, stop = task
+    began = time.perf_counter()
+    found = neighbors.nearest_neighbors(
+        extract.load(folder)[layer], maxk, largest, device, rows=slice(start, stop)
+    )
+    neighbors.save(found, target, f".layer_{layer:02d}.{start}")
+    return time.perf_counter() - began
+
+
+# %% [markdown]
+# A task is a run of rows of one layer, and needs nothing from any other. They run one after the other here, or side by
+# side on a cluster ({ref}`scaling-out`): the parts are the same to the last bit.
+
+# %%
 def search(folder, target):
-    """Neighbours of every layer in `folder`, saved one layer after the other."""
-    source, seconds = extract.load(folder), []
-    for layer in tqdm(source.layers, desc=target.name, mininterval=1):
-        began = time.perf_counter()
-        found = neighbors.nearest_neighbors(source[layer], maxk, largest, device)
-        neighbors.save(found, target, f"layer_{layer:02d}")
-        seconds.append(time.perf_counter() - began)
-    return seconds
+    """Neighbours of every layer in `folder`, saved in `target`; seconds a layer."""
+    layers, starts = extract.load(folder).layers, range(0, n, rows_per_task)
+    tasks = [(folder, target, layer, start, min(start + rows_per_task, n)) for layer in layers for start in starts]
+    seconds = cluster.map(find, tasks, scheduler, progress=target.name, shared=target if scheduler else None)
+    for layer in layers:
+        names = [f".layer_{layer:02d}.{start}" for start in starts]
+        whole = neighbors.concatenate([neighbors.load(target, name) for name in names])
+        neighbors.save(whole, target, f"layer_{layer:02d}")
+        for name in names:
+            for path in target.glob(f"{name}.*.npy"):
+                path.unlink()
+    return np.reshape(seconds, (len(layers), -1)).sum(1)
 
 
 # %%

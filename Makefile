@@ -1,0 +1,64 @@
+# make book | test | run RUN=name | lint | bench | clean | help
+PYTHON ?= python3
+RUN ?= igpt-mini
+ARGS ?=
+
+VENV := .venv
+READY := $(VENV)/.installed
+IN := $(VENV)/bin/python
+CANDIDATES := $(PYTHON) $(if $(filter file,$(origin PYTHON)),python3.12 python3.11)
+SUITABLE := import ensurepip, os, sys, sysconfig, venv; \
+  sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 12) and os.path.exists(sysconfig.get_paths()["include"] + "/Python.h")))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: book test run lint bench clean help
+
+help:
+	@echo "make book           run what changed and build the book: _build/html/index.html"
+	@echo "make test           all tests but the slow ones and those that need a built book"
+	@echo "make run RUN=name   run the notebooks of notebooks/runs/name.yml (ARGS='-p extract.n_per_class=100')"
+	@echo "make lint           style"
+	@echo "make bench          benchmarks, into benchmarks/results"
+	@echo "make clean          remove the built book and what 'make book' computed (never downloads or other runs)"
+	@echo "The first of them makes $(VENV) and installs requirements.txt; PYTHON=... names a Python 3.11 or 3.12."
+
+$(READY): requirements.txt
+	@for python in $(CANDIDATES); do \
+	  "$$python" -c '$(SUITABLE)' >/dev/null 2>&1 && break; python=''; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "error: no usable Python among: $(CANDIDATES); install Python 3.11 or 3.12 with venv and headers (Debian: python3-venv python3-dev), or name one: make PYTHON=/path/to/python3.11" >&2; \
+	  exit 1; \
+	fi; \
+	for compiler in "$${CC:-cc}" gcc clang; do command -v "$$compiler" >/dev/null 2>&1 && break; compiler=''; done; \
+	if [ -z "$$compiler" ]; then \
+	  echo "error: no C compiler (looked for $${CC:-cc}, gcc, clang), which dadapy needs; install one (Debian: apt-get install gcc)" >&2; \
+	  exit 1; \
+	fi; \
+	if [ -e $@ ]; then rm -f $@; else "$$python" -m venv --clear $(VENV) || exit 1; fi; \
+	echo "installing requirements.txt into $(VENV) (once)"; \
+	CC="$$compiler" $(IN) -m pip install --quiet --no-input --disable-pip-version-check -r requirements.txt && touch $@
+
+book: $(READY)
+	$(IN) -m georep_utils run igpt-mini
+	$(IN) -m georep_utils run paper
+	$(IN) -m georep_utils book
+
+test: $(READY)
+	$(IN) -m pytest -m "not slow and not book"
+
+run: $(READY)
+	$(IN) -m georep_utils run $(RUN) $(ARGS)
+
+lint: $(READY)
+	$(IN) -m ruff check .
+	$(IN) -m ruff format --check .
+
+bench: $(READY)
+	@for file in benchmarks/*.py; do echo "$$file"; $(IN) "$$file" || exit 1; done
+
+clean:
+	rm -rf _build data/runs/igpt-mini data/runs/paper book/runs/igpt-mini book/runs/paper book/runs/training
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+	find georep_utils tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

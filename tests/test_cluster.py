@@ -1,0 +1,121 @@
+"""Tasks give the same results wherever they run, and a lost worker loses nothing."""
+
+import functools
+import os
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+from dask.distributed import Client, LocalCluster
+
+from georep_utils import cluster
+from georep_utils.neighbors import concatenate, nearest_neighbors
+from georep_utils.paths import UserError
+
+
+@pytest.fixture(scope="module")
+def two_workers():
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", resources={"GPU": 1}
+    ) as running:
+        yield running.scheduler_address
+
+
+def _square(x):
+    return x * x
+
+
+def _block(path, start):
+    return nearest_neighbors(np.load(path, mmap_mode="r"), 10, 64, device="cpu", rows=slice(start, start + 150))
+
+
+def _die_once(folder, task):
+    marker = folder / f"{task}.tried"
+    if task == 3 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task, os.getpid()
+
+
+def _fail_twice(folder, task):
+    tries = len(list(folder.glob(f"{task}-*")))
+    (folder / f"{task}-{tries}").touch()
+    if tries < 2:
+        raise OSError("a passing fault")
+    return task
+
+
+def _raise(task):
+    raise UserError(f"task {task} can't be done")
+
+
+def test_in_process_keeps_order():
+    assert cluster.map(_square, range(5)) == [0, 1, 4, 9, 16]
+
+
+def test_two_workers_give_the_bits_of_one_process(two_workers, tmp_path):
+    X = np.random.default_rng(0).standard_normal((600, 12)).astype(np.float32)
+    np.save(tmp_path / "X.npy", X)
+    parts = cluster.map(
+        functools.partial(_block, tmp_path / "X.npy"), range(0, 600, 150), scheduler=two_workers, shared=tmp_path
+    )
+    together, here = concatenate(parts), nearest_neighbors(X, 10, 64, device="cpu")
+    for name in ("distances", "indices", "mus", "radii"):
+        np.testing.assert_array_equal(getattr(together, name), getattr(here, name))
+
+
+def test_a_killed_worker_loses_nothing(two_workers, tmp_path):
+    results = cluster.map(functools.partial(_die_once, tmp_path), range(8), scheduler=two_workers)
+    assert [task for task, _ in results] == list(range(8))
+    assert (tmp_path / "3.tried").exists()
+
+
+def test_a_passing_fault_is_tried_again(two_workers, tmp_path):
+    assert cluster.map(functools.partial(_fail_twice, tmp_path), [7], scheduler=two_workers) == [7]
+
+
+def test_an_error_of_a_task_arrives_as_it_was(two_workers):
+    with pytest.raises(UserError, match="task 1 can't be done"):
+        cluster.map(_raise, [1], scheduler=two_workers, retries=0)
+
+
+def test_resources_that_no_worker_offers_are_named(two_workers):
+    assert cluster.map(_square, [3], scheduler=two_workers, resources={"GPU": 1}) == [9]
+    with pytest.raises(UserError, match="TPU"):
+        cluster.map(_square, [3], scheduler=two_workers, resources={"TPU": 1})
+
+
+def test_a_folder_that_workers_cannot_see_is_named(two_workers, tmp_path, monkeypatch):
+    with Client(two_workers) as client:
+        cluster.check_shared(tmp_path, client)
+        monkeypatch.setattr(client, "run", lambda *_: {"tcp://far:1": False})
+        with pytest.raises(UserError, match="tcp://far:1.*shared file system"):
+            cluster.check_shared(tmp_path, client)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_scheduler_file_and_local_workers_serve(two_workers, tmp_path):
+    (tmp_path / "scheduler.json").write_text(f'{{"address": "{two_workers}"}}')
+    assert cluster.map(abs, [-2, 3], scheduler=str(tmp_path / "scheduler.json")) == [2, 3]
+    assert cluster.map(abs, [-2, 3], scheduler="local") == [2, 3]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]"])
+def test_a_file_that_is_no_scheduler_file_is_refused(tmp_path, text):
+    (tmp_path / "wrong.json").write_text(text)
+    with pytest.raises(UserError, match="expected.*scheduler file"):
+        cluster.map(_square, [1], scheduler=str(tmp_path / "wrong.json"))
+
+
+def test_a_scheduler_that_does_not_answer_is_refused_in_seconds():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    start = time.monotonic()
+    with pytest.raises(UserError, match="did not answer"):
+        cluster.map(_square, [1], scheduler=f"tcp://127.0.0.1:{port}")
+    assert time.monotonic() - start < 20
+    with pytest.raises(UserError, match="expected"):
+        cluster.map(_square, [1], scheduler="nowhere.json")

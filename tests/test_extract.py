@@ -1,0 +1,234 @@
+"""Every sample is read once, interrupted work goes on where it stopped, and memory does not grow with the data."""
+
+import subprocess
+import sys
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from georep_utils import extract, igpt, models
+from georep_utils.datasets import Dataset
+from georep_utils.paths import REPOSITORY, UserError
+
+WIDTH = 5
+
+
+class Toy:
+    """A model of texts with three layers: functions of a text's letters. It remembers the batches that it saw."""
+
+    name, kind, n_blocks, layers, layer_names = "toy", "text", 1, [0, 1, 2], ["h0", "ln_f", "logits"]
+    device, dtype, site, pool = torch.device("cpu"), "float32", "ln_1", "mean"
+
+    def __init__(self, fails_at=None, memory=10**9):
+        self.seen, self.fails_at, self.memory = [], fails_at, memory
+
+    def check(self, dataset):
+        pass
+
+    def lengths(self, inputs):
+        return np.array([len(text) for text in inputs])
+
+    def forward(self, inputs):
+        if len(inputs) * max(map(len, inputs)) > self.memory:
+            raise torch.OutOfMemoryError("too many at once")
+        if len(self.seen) == self.fails_at:
+            raise ConnectionError("the power went")
+        self.seen.append(list(inputs))
+        sums = torch.tensor([[sum(map(ord, text)) + i for i in range(WIDTH)] for text in inputs], dtype=torch.float32)
+        return [torch.sin(sums), torch.cos(sums[:, :3]), sums]
+
+
+def texts(n=60, seed=0, **options):
+    letters = np.random.default_rng(seed)
+    lengths = letters.integers(1, 30, n)
+    inputs = ["".join(map(chr, letters.integers(97, 123, length))) for length in lengths]
+    return Dataset("some texts", "text", inputs, np.arange(n) % 4, **options)
+
+
+def small_igpt():
+    net = igpt.initialise(igpt.ImageGPT(2, 16, 2, 8, 16), 0).eval()
+    return models.IGPTModel("small", net, "ln_1", "mean", torch.device("cpu"), "float32")
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).glob("layer_*.npy")}
+
+
+def quickly(model, dataset, folder, **options):
+    return extract.extract(model, dataset, folder, **{"batch_tokens": 64, "progress": False} | options)
+
+
+# ---------------------------------------------------------------------- batches
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=80), st.integers(1, 200))
+def test_batches_hold_each_sample_once_within_the_budget(lengths, budget):
+    lengths = np.array(lengths)
+    found = extract.batches(lengths, budget)
+    assert sorted(np.concatenate(found).tolist()) == list(range(len(lengths)))
+    assert all(len(rows) == 1 or len(rows) * lengths[rows].max() <= budget for rows in found)
+
+
+def test_like_lengths_share_a_batch_and_equal_ones_keep_their_order():
+    lengths = np.random.default_rng(0).integers(1, 200, 500)
+    found = extract.batches(lengths, 1000)
+    assert sum(len(rows) * lengths[rows].max() for rows in found) < 1.05 * lengths.sum()
+    assert [rows.tolist() for rows in extract.batches(np.full(5, 10), 20)] == [[0, 1], [2, 3], [4]]
+
+
+# ---------------------------------------------------------------------- what is written
+
+
+def test_arrays_are_those_of_one_sample_at_a_time(tmp_path):
+    tokens = np.random.default_rng(0).integers(0, 8, (23, 16)).astype(np.uint8)
+    model, data = small_igpt(), Dataset("some", "tokens", tokens, np.arange(23) % 3)
+    found = quickly(model, data, tmp_path / "out", batch_tokens=80)
+    for layer in model.layers:
+        single = np.concatenate([model.forward(tokens[i : i + 1])[layer].numpy() for i in range(23)])
+        assert found[layer].shape == single.shape and found[layer].dtype == np.float32
+        assert np.abs(found[layer] - single).max() < 1e-6
+    assert found.layer_names == ("h0.ln_1", "h1.ln_1", "ln_f", "logits") and found.n_blocks == 2
+
+
+def test_rows_stay_with_their_labels_whatever_the_order_of_the_batches(tmp_path):
+    data, model = texts(families=np.arange(60) % 7, ids=np.array([f"t{i}" for i in range(60)])), Toy()
+    found = quickly(model, data, tmp_path / "out")
+    longest_first = [len(batch[0]) for batch in model.seen[1:]]
+    assert len(longest_first) > 5 and longest_first == sorted(longest_first, reverse=True)
+    for layer, array in enumerate(Toy().forward(data.inputs)):
+        assert np.array_equal(found[layer], array.numpy())
+    assert np.array_equal(found.side("labels"), data.labels) and np.array_equal(found.side("families"), data.families)
+    assert found.side("ids").tolist() == data.ids.tolist()
+    assert {p.name for p in tmp_path.iterdir()} == {"out"}
+
+
+def test_chosen_layers_alone_are_written(tmp_path):
+    found = quickly(Toy(), texts(), tmp_path / "out", layers=[2, 0])
+    assert files(tmp_path / "out").keys() == {"layer_00.npy", "layer_02.npy"} and found.layer_names == ("logits", "h0")
+    assert found[2].shape == (60, WIDTH)
+    with pytest.raises(UserError, match="layer 1 is not in .*; it holds 2, 0"):
+        found[1]
+
+
+def test_a_new_extraction_replaces_the_old(tmp_path):
+    quickly(Toy(), texts(60), tmp_path / "out")
+    found = quickly(Toy(), texts(20, seed=1), tmp_path / "out", layers=[1])
+    assert found.n_samples == 20 and files(tmp_path / "out").keys() == {"layer_01.npy"}
+    assert np.array_equal(extract.load(tmp_path / "out")[1], found[1])
+
+
+# ---------------------------------------------------------------------- interruption
+
+
+def test_interrupted_work_goes_on_at_the_batch_where_it_stopped(tmp_path):
+    whole = Toy()
+    quickly(whole, texts(), tmp_path / "whole")
+    n_batches = len(whole.seen) - 1
+    stopped = Toy(fails_at=5)
+    with pytest.raises(ConnectionError):
+        quickly(stopped, texts(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match="holds no finished extraction"):
+        extract.load(tmp_path / "out")
+    resumed = Toy()
+    quickly(resumed, texts(), tmp_path / "out")
+    assert resumed.seen[1:] == whole.seen[5:] and len(resumed.seen) - 1 == n_batches - 4
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("change", ["data", "weights", "pool", "batch_tokens", "layers"])
+def test_a_changed_task_starts_again(tmp_path, change):
+    with pytest.raises(ConnectionError):
+        quickly(Toy(fails_at=5), texts(), tmp_path / "out")
+    model, data, options = Toy(), texts(), {}
+    if change == "data":
+        data = replace(data, ids=np.arange(100, 160))
+    elif change == "weights":
+        model.forward = lambda inputs: [2 * x for x in Toy.forward(model, inputs)]
+    elif change == "pool":
+        model.pool = "last"
+    else:
+        options = {"batch_tokens": {"batch_tokens": 128}, "layers": {"layers": [0, 1]}}[change]
+    found = quickly(model, data, tmp_path / "out", **options)
+    assert sorted(sum(model.seen[1:], [])) == sorted(data.inputs)
+    again = Toy() if change != "weights" else model
+    assert np.array_equal(found[0], again.forward(data.inputs)[0].numpy())
+
+
+# ---------------------------------------------------------------------- limits of the machine
+
+
+def test_a_batch_that_does_not_fit_is_divided_and_the_next_ones_too(tmp_path):
+    quickly(Toy(), texts(), tmp_path / "roomy", batch_tokens=200)
+    narrow = Toy(memory=60)
+    calls = []
+    narrow.forward = lambda inputs: calls.append(len(inputs)) or Toy.forward(narrow, inputs)
+    found = quickly(narrow, texts(), tmp_path / "narrow", batch_tokens=200)
+    assert files(tmp_path / "narrow") == files(tmp_path / "roomy")
+    assert max(len(batch) * len(batch[0]) for batch in narrow.seen) <= 60
+    assert set(sum(narrow.seen, [])) == set(texts().inputs) and found.n_samples == 60  # a divided batch starts again
+    n_pieces = [len(batch) for batch in extract.batches(Toy().lengths(texts().inputs), 200)]
+    assert len(calls) < 4 * len(n_pieces) + 8
+
+
+def test_one_sample_that_does_not_fit_is_named(tmp_path):
+    data = Dataset("some", "text", ["ab", "a" * 40, "abc"], ids=np.array(["x", "long", "y"]))
+    with pytest.raises(UserError, match="sample long alone does not fit into the memory of cpu"):
+        quickly(Toy(memory=20), data, tmp_path / "out")
+
+
+def test_a_disk_that_is_too_small_is_noticed_before_any_work(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    needed = 4 * 60 * (WIDTH + 3 + WIDTH)
+    model = Toy()
+    monkeypatch.setattr(extract.shutil, "disk_usage", lambda folder: usage(0, 0, needed - 1))
+    with pytest.raises(UserError, match="representations of 60 samples need .* free some space"):
+        quickly(model, texts(), tmp_path / "out")
+    assert len(model.seen) == 1 and not list(tmp_path.iterdir())
+    monkeypatch.setattr(extract.shutil, "disk_usage", lambda folder: usage(0, 0, 2 * needed))
+    assert len(quickly(model, texts(), tmp_path / "out")) == 3
+
+
+def test_layers_that_a_model_has_not_and_unsuitable_data_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"layers \[3, 9\] don't exist; toy has layers 0..2"):
+        quickly(Toy(), texts(), tmp_path / "out", layers=[1, 9, 3])
+    with pytest.raises(UserError, match="holds text"):
+        quickly(small_igpt(), texts(), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+import numpy as np, torch
+from georep_utils import extract, igpt, models
+from georep_utils.datasets import Dataset
+from georep_utils.tokens import Rows
+n, folder = int(sys.argv[1]), Path(sys.argv[2])
+np.save(folder / "x.npy", np.zeros((n, 2), np.int16))
+net = igpt.initialise(igpt.ImageGPT(1, 64, 1, 5000, 2), 0).eval()
+model = models.IGPTModel("many colours", net, "ln_1", "mean", torch.device("cpu"), "float32")
+data = Dataset("many", "tokens", Rows(folder / "x.npy", np.arange(n)))
+extract.extract(model, data, folder / "out", batch_tokens=256, progress=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
+    """5,000 samples leave 100 MB of arrays, 1,000 leave 20; the largest memory of the two processes is the same."""
+    peaks = {}
+    for n in (1000, 5000):
+        (tmp_path / str(n)).mkdir()
+        command = [sys.executable, "-c", PEAK, str(n), str(tmp_path / str(n))]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
+        peaks[n] = float(done.stdout)
+        written = sum(path.stat().st_size for path in (tmp_path / str(n) / "out").glob("layer_*.npy"))
+        assert written > n * 5000 * 4
+    assert peaks[5000] < peaks[1000] + 25, peaks
