@@ -106,6 +106,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setenv("GEOREP_ROOT", str(tmp_path))
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     return tmp_path
 
 
@@ -175,7 +176,8 @@ def test_the_page_of_parameters_names_only_what_exists(page):
 
 
 @pytest.mark.parametrize("run, fault, ranges", [
-    ("igpt-small", "drop", True), ("igpt-medium", "", True), ("igpt-large", "", False), ("igpt-small-cifar10", "drop", False),
+    ("igpt-small", "drop", True), ("igpt-small-cifar10", "drop", False),
+    *(pytest.param(run, "", True, marks=pytest.mark.slow) for run in ("igpt-medium", "igpt-large")),
 ])  # fmt: skip
 def test_an_image_run_gives_the_activations_of_the_served_checkpoint(run, fault, ranges, openai, here):
     size, cifar = RUNS[run], "cifar" in run
@@ -337,6 +339,7 @@ def test_released_archives_are_fetched_and_unpacked(here, tmp_path_factory):
         assert (here / f"data/released/data_transf_repr_{kind}/data/{name}.npy").read_bytes() == b"some statistics"
 
 
+@pytest.mark.slow
 def test_training_dynamics_go_over_every_step(openai, here):
     shutil.copytree(openai, here / "data")
     scope = execute("igpt-large", ["06"], data_dir=str(here / "data"), dataset_options=CLASSES, n_per_class=8,
