@@ -51,7 +51,7 @@ def load(
             if value not in allowed:
                 raise UserError(f"{what} is {value!r}; expected one of {', '.join(allowed)}")
         if odd := set(options) - {"size", "causal", "local_files_only"}:
-            raise UserError(f"an ImageGPT has no option {sorted(odd)[0]!r}; it has size and causal: correct model_options")
+            raise UserError(f"an ImageGPT has no option {min(odd)!r}; it has size and causal: correct model_options")
         net = load_igpt(source, checkpoint and find_checkpoint(checkpoint, data_dir), random_init_seed, **options)
         title = str(checkpoint or name_or_path) + ("" if random_init_seed is None else " (untrained)")
         net = net.to(device, torch.bfloat16 if dtype == "bfloat16" else torch.float32).requires_grad_(False)
@@ -60,7 +60,7 @@ def load(
         raise UserError(f"checkpoint is {checkpoint!r}, but {name_or_path} is a Hugging Face model; leave it out, or set model to igpt")
     known = set(inspect.signature(hf_models.load).parameters)
     if odd := set(options) - known:
-        raise UserError(f"model {name_or_path} has no option {sorted(odd)[0]!r}; correct model_options: {', '.join(sorted(known))}")
+        raise UserError(f"model {name_or_path} has no option {min(odd)!r}; correct model_options: {', '.join(sorted(known))}")
     model = hf_models.load(source, device=device, dtype=dtype, site=site, pool=pool,
                            random_init_seed=random_init_seed, **options)  # fmt: skip
     title = str(name_or_path) + ("" if random_init_seed is None else " (untrained)")

@@ -128,7 +128,11 @@ def stage_key(notebook: str, parameters: Mapping, upstream: str) -> str:
     code = jupytext.writes(jupytext.read(notebook_file(notebook)), "py:percent")
     given = declared_parameters(notebook) | dict(parameters)
     named = [REPOSITORY / value for value in given.values() if isinstance(value, str) and 0 < len(value) < 250]
-    files = sorted({path for path in named if path.is_file()})
+    files = {path for path in named if path.is_file()}
+    if "results" in given:  # tables of the other runs
+        tables = (path for kind in ("csv", "json") for path in (REPOSITORY / given["results"]).rglob(f"*.{kind}"))
+        files |= {path for path in tables if path.parent.name != given.get("run")}
+    files = sorted(files)
     inputs = [path if path.stat().st_size < 2**28 else [str(path), path.stat().st_size, path.stat().st_mtime] for path in files]
     return digest(code, given, upstream, *sorted(rooms(code)), *inputs)
 

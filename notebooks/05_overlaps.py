@@ -68,9 +68,10 @@ made_from = f"{run}: {representations.model}, {representations.dataset}, N = {n:
 
 # %%
 rows = []
-for k in data_k:
+for k in sorted({*data_k, *robustness_k}):
     for a, b in zip(layers[:-1], layers[1:]):
         rows.append((a, k, overlap.data_overlap(near[a], near[b], k), "next"))
+for k in data_k:
     for a in layers:
         rows.append((a, k, overlap.data_overlap(near[a], near[layers[0]], k), "first"))
         rows.append((a, k, overlap.data_overlap(near[a], near[n_blocks], k), "final norm"))

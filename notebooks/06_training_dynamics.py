@@ -80,6 +80,7 @@ for name, checkpoint in tqdm(checkpoints.items(), mininterval=1):
         shared = np.nan if data.labels is None else overlap.label_overlap(near, data.labels, label_k)
         rows.append((name, layer, layer / net.n_blocks, twonn.id, twonn.id_err, shared))
 dynamics = pd.DataFrame(rows, columns=["checkpoint", "layer", "depth", "id", "id_err", "label_overlap"])
+dynamics["n_samples"] = len(data)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-dynamics", "caption": "Fig. 3 for this run: intrinsic dimension (left) and label overlap (right) against relative depth, from the untrained network (dark) to the trained one (bright)."}, "image": {"alt": "Two panels: intrinsic dimension and label overlap against relative depth, a curve a checkpoint"}}
 fig, axes = figures.panels(2, width=9)

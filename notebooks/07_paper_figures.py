@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# ({{run}}-paper-figures)=
+# ({{run}}-figures)=
 # # See the paper's four figures beside ours
 #
 # In this chapter:
@@ -35,9 +35,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
-
 from georep_utils import dimension, figures, released, report
+from IPython.display import Markdown
 
 figures.use_style()
 archives = Path(released_dir)

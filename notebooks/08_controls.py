@@ -38,9 +38,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import skdim
-from IPython.display import Markdown
-
 from georep_utils import dimension, figures, manifolds, neighbors
+from IPython.display import Markdown
 
 figures.use_style()
 RULES = ["paper_text", "igpt_release", "gride_small_k", "auto"]

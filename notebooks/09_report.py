@@ -38,9 +38,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
-
 from georep_utils import figures, released, report
+from IPython.display import Markdown, display
 
 figures.use_style()
 archives = Path(released_dir)
@@ -157,7 +156,7 @@ choices.set_index(["run", "n_samples", "choice"]).round(3) if len(choices) else 
 # %% tags=["hide-input"]
 def tally(who):
     part = claims[who] if who in claims else pd.DataFrame()
-    return f"{int((part == True).sum().sum())} of {int(part.notna().sum().sum())}"  # noqa: E712
+    return f"{int((part == True).sum().sum())} of {int(part.notna().sum().sum())}"
 
 
 broken = {name: [text for text, holds in claims["this book", name].items() if holds is False] for name in runs}

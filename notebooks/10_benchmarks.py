@@ -22,7 +22,7 @@
 
 # %% tags=["parameters"]
 run = "paper"
-results_dir = "benchmarks/results"
+results = "benchmarks/results"
 largest_n = 10000000
 
 # %% tags=["hide-input"]

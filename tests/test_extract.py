@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +158,7 @@ def test_a_changed_task_starts_again(tmp_path, change):
     else:
         options = {"batch_tokens": {"batch_tokens": 128}, "layers": {"layers": [0, 1]}}[change]
     found = quickly(model, data, tmp_path / "out", **options)
-    assert sorted(sum(model.seen[1:], [])) == sorted(data.inputs)
+    assert sorted(chain(*model.seen[1:])) == sorted(data.inputs)
     again = Toy() if change != "weights" else model
     assert np.array_equal(found[0], again.forward(data.inputs)[0].numpy())
 
@@ -173,7 +174,7 @@ def test_a_batch_that_does_not_fit_is_divided_and_the_next_ones_too(tmp_path):
     found = quickly(narrow, texts(), tmp_path / "narrow", batch_tokens=200)
     assert files(tmp_path / "narrow") == files(tmp_path / "roomy")
     assert max(len(batch) * len(batch[0]) for batch in narrow.seen) <= 60
-    assert set(sum(narrow.seen, [])) == set(texts().inputs) and found.n_samples == 60  # a divided batch starts again
+    assert set(chain(*narrow.seen)) == set(texts().inputs) and found.n_samples == 60
     n_pieces = [len(batch) for batch in extract.batches(Toy().lengths(texts().inputs), 200)]
     assert len(calls) < 4 * len(n_pieces) + 8
 

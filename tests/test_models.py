@@ -142,7 +142,9 @@ def test_biases_lost_weights_and_other_variants_are_refused(hub_folder, tmp_path
     state = as_hugging_face(arrays_of()).state_dict()
     del state["transformer.h.0.ln_1.weight"]
     shutil.copytree(hub_folder, tmp_path / "lost")
-    save_file({name: value.numpy() for name, value in state.items()}, tmp_path / "lost/model.safetensors", {"format": "pt"})
+    save_file(
+        {name: value.numpy() for name, value in state.items()}, tmp_path / "lost/model.safetensors", {"format": "pt"}
+    )
     with pytest.raises(UserError, match="no weights for transformer.h.0.ln_1.weight"):
         models.load(str(tmp_path / "lost"), **ON_CPU)
     shutil.copytree(hub_folder, tmp_path / "variant")
@@ -218,7 +220,9 @@ def test_pooling_is_the_mean_or_the_last_place(expected):
     model = from_tensorflow()
     with torch.inference_mode():
         states = [x for site, _, x in model.net.states(model.place(tokens)) if site in ("ln_1", "ln_f", "logits")]
-    for mean, last, state in zip(model.forward(tokens), from_tensorflow(pool="last").forward(tokens), states, strict=True):
+    for mean, last, state in zip(
+        model.forward(tokens), from_tensorflow(pool="last").forward(tokens), states, strict=True
+    ):
         assert torch.allclose(mean, state.mean(1), atol=1e-6) and torch.equal(last, state[:, -1])
 
 
