@@ -10,11 +10,9 @@ the card reaches in the same run.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -25,7 +23,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 from bench_neighbors import compare, machine_facts
 
-from georep_utils import datasets, extract, igpt, models
+from georep_utils import igpt, models
 from georep_utils.paths import write_json
 
 
@@ -90,7 +88,9 @@ def peak_rss(n: int) -> float:
         "print(b.resource.getrusage(b.resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
     here = Path(__file__).resolve().parent
-    done = subprocess.run([sys.executable, "-c", code, str(here), str(here.parent)], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(here), str(here.parent)], check=True, capture_output=True, text=True
+    )
     return float(done.stdout)
 
 
@@ -111,7 +111,10 @@ def main() -> None:
         batch = (32 if shape[4] < 1000 else 2) if device.type == "cpu" else 64
         tokens = np.random.default_rng(0).integers(0, shape[3], (batch, shape[4]))
         model, other = ours(*shape, device), eager(*shape, device)
-        mine, theirs = synchronised(lambda m=model: m.forward(tokens), device), synchronised(lambda o=other: o(tokens), device)
+        mine, theirs = (
+            synchronised(lambda m=model, t=tokens: m.forward(t), device),
+            synchronised(lambda o=other, t=tokens: o(t), device),
+        )
         mine(), theirs()
         facts = {"shape": name, "images": batch, "dtype": "float32"}
         row = compare("extraction", "transformers' ImageGPTModel, eager", mine, theirs, options.repeats, **facts)
@@ -120,7 +123,7 @@ def main() -> None:
         rows.append(row)
         if device.type == "cuda":
             fast = ours(*shape, device, "bfloat16")
-            quick = synchronised(lambda m=fast: m.forward(tokens), device)
+            quick = synchronised(lambda m=fast, t=tokens: m.forward(t), device)
             quick()
             row = compare("extraction", "transformers' ImageGPTModel, eager", quick, theirs, options.repeats,
                           **facts | {"dtype": "bfloat16"})  # fmt: skip

@@ -99,9 +99,11 @@ def extract(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = 
         shutil.rmtree(partial, ignore_errors=True)
         make_files(partial, layers, widths, len(dataset))
     began = time.perf_counter() - (state.get("seconds", 0) if done else 0)
-    streams = [open(layer_file(partial, layer), "r+b", buffering=0) for layer in layers]
+    streams = [open(layer_file(partial, layer), "r+b", buffering=0) for layer in layers]  # noqa: SIM115
     offset = [np.lib.format.open_memmap(layer_file(partial, layer), mode="r").offset for layer in layers]
-    bar = tqdm(total=len(dataset), initial=sum(map(len, todo[:done])), unit="sample", disable=not progress, mininterval=1)
+    bar = tqdm(
+        total=len(dataset), initial=sum(map(len, todo[:done])), unit="sample", disable=not progress, mininterval=1
+    )
 
     def write(number: int, pooled: list[np.ndarray]) -> None:
         write_rows(streams, offset, todo[number], pooled)
@@ -136,8 +138,10 @@ def forward(model, dataset, rows: np.ndarray, pieces: int) -> tuple[list[np.ndar
             return [np.concatenate(layer) for layer in zip(*parts, strict=True)], pieces
         except torch.OutOfMemoryError:
             if pieces >= len(rows):
-                raise UserError(f"sample {dataset.ids[rows[0]]} alone does not fit into the memory of {model.device}; "
-                                "use a shorter one, a smaller model, dtype bfloat16 or another device") from None
+                raise UserError(
+                    f"sample {dataset.ids[rows[0]]} alone does not fit into the memory of {model.device}; "
+                    "use a shorter one, a smaller model, dtype bfloat16 or another device"
+                ) from None
         torch.cuda.empty_cache()
         pieces *= 2
 
@@ -148,8 +152,10 @@ def make_files(folder: Path, layers: Sequence[int], widths: Sequence[int], n: in
     needed, free = 4 * n * sum(widths), shutil.disk_usage(folder).free
     if needed > 0.98 * free:
         shutil.rmtree(folder)
-        raise UserError(f"representations of {n} samples need {needed / 1e9:.1f} GB, but {folder.parent} has {free / 1e9:.1f} GB "
-                        "free; free some space, take fewer layers or samples, or put data/ on another disk")
+        raise UserError(
+            f"representations of {n} samples need {needed / 1e9:.1f} GB, but {folder.parent} has {free / 1e9:.1f} GB "
+            "free; free some space, take fewer layers or samples, or put data/ on another disk"
+        )
     for layer, width in zip(layers, widths, strict=True):
         np.lib.format.open_memmap(layer_file(folder, layer), mode="w+", dtype=np.float32, shape=(n, width))
 

@@ -67,7 +67,9 @@ def depth_axis(axis, label: str = "relative depth  (layer / number of blocks)") 
     axis.set_xlim(left=-0.02)
 
 
-def profile(axis, depth, value, error=None, *, name: str, label: str | None = None, n_blocks: int | None = None, **style) -> None:
+def profile(
+    axis, depth, value, error=None, *, name: str, label: str | None = None, n_blocks: int | None = None, **style
+) -> None:
     """One curve against relative depth, with a band of one error; points beyond the last block (logits) are hollow."""
     depth, value = np.asarray(depth, float), np.asarray(value, float)
     style = {"color": color(name), "marker": "o"} | style
@@ -75,7 +77,9 @@ def profile(axis, depth, value, error=None, *, name: str, label: str | None = No
     axis.plot(depth[inside], value[inside], label=name if label is None else label, **style)
     if (~inside).any():
         last = inside.nonzero()[0][-1]
-        axis.plot(depth[last:], value[last:], **style | {"linestyle": ":", "markerfacecolor": "white", "markevery": [1]})
+        axis.plot(
+            depth[last:], value[last:], **style | {"linestyle": ":", "markerfacecolor": "white", "markevery": [1]}
+        )
     if error is not None:
         error = np.nan_to_num(np.asarray(error, float))
         axis.fill_between(depth, value - error, value + error, color=style["color"], alpha=0.18, linewidth=0)
@@ -87,7 +91,9 @@ def id_scaling(curves: pd.DataFrame, n_blocks: int, methods: Mapping[str, str], 
     shades = plt.get_cmap(DEPTH)
     for axis, (method, title) in zip(axes[0], methods.items()):
         for layer, curve in curves[curves.method == method].groupby("layer"):
-            axis.errorbar(curve.scale, curve.id, curve.id_err, color=shades(min(layer / n_blocks, 1)), lw=1.1, elinewidth=0.8)
+            axis.errorbar(
+                curve.scale, curve.id, curve.id_err, color=shades(min(layer / n_blocks, 1)), lw=1.1, elinewidth=0.8
+            )
         if scale is not None:
             axis.axvline(scale, color="black", lw=0.8, ls="--")
         axis.set_xscale("log", base=2)

@@ -163,12 +163,14 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> ImageGPT:
         n_vocab, d_model = arrays["model/wte"].shape
         n_positions, n_heads = len(arrays["model/wpe"]), len(arrays["model/h0/attn/q_proj"])
     except (KeyError, ValueError) as error:
-        raise UserError(f"not an ImageGPT checkpoint: {error} is missing or has a wrong shape; expected OpenAI's "
-                        "variables model/wte, model/wpe, model/h0/attn/q_proj, ...") from None
+        raise UserError(
+            f"not an ImageGPT checkpoint: {error} is missing or has a wrong shape; expected OpenAI's "
+            "variables model/wte, model/wpe, model/h0/attn/q_proj, ..."
+        ) from None
     net = ImageGPT(n_blocks, d_model, n_heads, n_vocab, n_positions, causal="model/sos" in arrays)
     unknown = arrays.keys() - {name for name, *_ in _places(net)}
     if unknown:
-        raise UserError(f"not an ImageGPT checkpoint: unexpected variable {sorted(unknown)[0]}; check the prefix")
+        raise UserError(f"not an ImageGPT checkpoint: unexpected variable {min(unknown)}; check the prefix")
     with torch.no_grad():
         for name, weight, layout, factor in _places(net):
             if name not in arrays:
@@ -179,8 +181,10 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> ImageGPT:
             if layout in ("heads_out", "in_out"):
                 value = value.T
             if value.shape != weight.shape:
-                raise UserError(f"{name} has shape {tuple(arrays[name].shape)}, which does not fit a model of width "
-                                f"{d_model}, {n_heads} heads and {n_vocab} colours; fetch the checkpoint again")
+                raise UserError(
+                    f"{name} has shape {tuple(arrays[name].shape)}, which does not fit a model of width "
+                    f"{d_model}, {n_heads} heads and {n_vocab} colours; fetch the checkpoint again"
+                )
             weight.copy_(value * factor)
     return net.eval()
 

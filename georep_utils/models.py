@@ -57,10 +57,14 @@ def load(
         net = net.to(device, torch.bfloat16 if dtype == "bfloat16" else torch.float32).requires_grad_(False)
         return IGPTModel(title, net, site, pool, device, dtype)
     if checkpoint is not None:
-        raise UserError(f"checkpoint is {checkpoint!r}, but {name_or_path} is a Hugging Face model; leave it out, or set model to igpt")
+        raise UserError(
+            f"checkpoint is {checkpoint!r}, but {name_or_path} is a Hugging Face model; leave it out, or set model to igpt"
+        )
     known = set(inspect.signature(hf_models.load).parameters)
     if odd := set(options) - known:
-        raise UserError(f"model {name_or_path} has no option {min(odd)!r}; correct model_options: {', '.join(sorted(known))}")
+        raise UserError(
+            f"model {name_or_path} has no option {min(odd)!r}; correct model_options: {', '.join(sorted(known))}"
+        )
     model = hf_models.load(source, device=device, dtype=dtype, site=site, pool=pool,
                            random_init_seed=random_init_seed, **options)  # fmt: skip
     title = str(name_or_path) + ("" if random_init_seed is None else " (untrained)")
@@ -92,8 +96,10 @@ def load_igpt(name, checkpoint, seed, size=None, causal=True, local_files_only=F
         net = igpt.from_arrays(hub_arrays(name, local_files_only))
     elif checkpoint is None:
         if size not in SIZES or seed is None:
-            raise UserError(f"model igpt has no checkpoint, size {size!r} and seed {seed!r}; expected a checkpoint, or a "
-                            f"size of {', '.join(SIZES)} with random_init_seed for the untrained network")
+            raise UserError(
+                f"model igpt has no checkpoint, size {size!r} and seed {seed!r}; expected a checkpoint, or a "
+                f"size of {', '.join(SIZES)} with random_init_seed for the untrained network"
+            )
         n_blocks, d_model, n_heads = SIZES[size]
         net = igpt.ImageGPT(n_blocks, d_model, n_heads, 512, 1024, causal)
     elif str(checkpoint).endswith(".safetensors"):
@@ -102,8 +108,9 @@ def load_igpt(name, checkpoint, seed, size=None, causal=True, local_files_only=F
         except SafetensorError as error:
             raise UserError(f"checkpoint {checkpoint} is damaged ({error}); restore the file") from None
     else:
-        net = igpt.from_arrays(checkpoints.read_tf_checkpoint(
-            checkpoint, lambda name: name.startswith("model/") and "Adam" not in name))
+        net = igpt.from_arrays(
+            checkpoints.read_tf_checkpoint(checkpoint, lambda name: name.startswith("model/") and "Adam" not in name)
+        )
     return (net if seed is None else igpt.initialise(net, seed)).eval()
 
 
@@ -115,8 +122,13 @@ def hub_arrays(name: str, local_files_only: bool) -> dict[str, np.ndarray]:
     try:
         with hf_models.quiet():
             net, info = ImageGPTForCausalImageModeling.from_pretrained(
-                name, dtype=torch.float32, weights_only=True, local_files_only=local_files_only, trust_remote_code=False,
-                output_loading_info=True)
+                name,
+                dtype=torch.float32,
+                weights_only=True,
+                local_files_only=local_files_only,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
     except Exception as error:  # noqa: BLE001
         raise hf_models.explain(name, error) from None
     weights = {key.removeprefix("transformer."): value.detach().numpy() for key, value in net.state_dict().items()}
@@ -125,9 +137,13 @@ def hub_arrays(name: str, local_files_only: bool) -> dict[str, np.ndarray]:
         raise UserError(f"{name} has no weights for {lost[0]}; expected all of them: fetch it again")
     if (config.activation_function, config.scale_attn_weights, config.scale_attn_by_inverse_layer_idx,
             config.layer_norm_epsilon) != ("quick_gelu", True, False, igpt.NORM_EPS):  # fmt: skip
-        raise UserError(f"{name} changes ImageGPT's activation, attention scale or norm; expected openai/imagegpt-small, -medium or -large")
+        raise UserError(
+            f"{name} changes ImageGPT's activation, attention scale or norm; expected openai/imagegpt-small, -medium or -large"
+        )
     if any(value.any() for key, value in weights.items() if key.endswith(".bias") and value.dtype == np.float32):
-        raise UserError(f"{name} has biases, which OpenAI's ImageGPT has not; expected openai/imagegpt-small, -medium or -large")
+        raise UserError(
+            f"{name} has biases, which OpenAI's ImageGPT has not; expected openai/imagegpt-small, -medium or -large"
+        )
     arrays = {"model/wte": weights["wte.weight"][:-1], "model/sos": weights["wte.weight"][-1],
               "model/wpe": weights["wpe.weight"], "model/wtet": weights["lm_head.weight"],
               "model/ln_f/g": weights["ln_f.weight"]}  # fmt: skip
@@ -196,12 +212,18 @@ class IGPTModel:
     def check(self, dataset) -> None:
         """UserError where the data set has other tokens, more places or more colours than the model."""
         if dataset.kind != "tokens":
-            raise UserError(f"{self.name} reads colour tokens, but data set {dataset.name} holds {dataset.kind}; choose an image data set in tokens")
+            raise UserError(
+                f"{self.name} reads colour tokens, but data set {dataset.name} holds {dataset.kind}; choose an image data set in tokens"
+            )
         if dataset.inputs.shape[1] > self.net.n_positions:
-            raise UserError(f"data set {dataset.name} has {dataset.inputs.shape[1]} tokens an image, but {self.name} has "
-                            f"{self.net.n_positions} positions; choose images of the model's size")
+            raise UserError(
+                f"data set {dataset.name} has {dataset.inputs.shape[1]} tokens an image, but {self.name} has "
+                f"{self.net.n_positions} positions; choose images of the model's size"
+            )
         for start in range(0, len(dataset), 8192):
             block = dataset.inputs[start : start + 8192]
             if block.min() < 0 or block.max() >= self.net.n_vocab:
-                raise UserError(f"data set {dataset.name} has tokens {block.min()}..{block.max()}, but {self.name} knows "
-                                f"0..{self.net.n_vocab - 1}; use the palette that the model was trained with")
+                raise UserError(
+                    f"data set {dataset.name} has tokens {block.min()}..{block.max()}, but {self.name} knows "
+                    f"0..{self.net.n_vocab - 1}; use the palette that the model was trained with"
+                )

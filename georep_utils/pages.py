@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import pprint
 import shutil
 import subprocess
 import sys
@@ -17,8 +18,19 @@ import yaml
 
 from .paths import REPOSITORY, atomic, digest, read_json, write_json
 
+WIDTH = 88
 SHOWN = "book/runs/training/"
 BUILT_WITH = ["jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme", "sphinxcontrib-bibtex"]
+
+
+def assignment(name: str, value: str) -> str:
+    """`name = value`, on several lines where one is too long for the page."""
+    line = f"{name} = {value}"
+    return (
+        line
+        if len(line) <= WIDTH
+        else f"{name} = {pprint.pformat(ast.literal_eval(value), width=WIDTH - 8, sort_dicts=False)}"
+    )
 
 
 def as_page(notebook, run: str):
@@ -29,7 +41,7 @@ def as_page(notebook, run: str):
         if "parameters" in cell.metadata.get("tags", []) and values:
             used = {node.targets[0].id: ast.unparse(node.value) for node in ast.parse(values[0].source).body}
             declared = {node.targets[0].id: ast.unparse(node.value) for node in ast.parse(cell.source).body}
-            cell.source = "\n".join(f"{name} = {used.get(name, value)}" for name, value in declared.items())
+            cell.source = "\n".join(assignment(name, used.get(name, value)) for name, value in declared.items())
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace("{{run}}", run)
         cell.metadata.pop("papermill", None)

@@ -67,8 +67,11 @@ def digest(*parts) -> str:
     for part in parts:
         if isinstance(part, Path):
             with open(part, "rb") as stream:
-                total.update(hashlib.file_digest(stream, "sha256").digest() if hasattr(hashlib, "file_digest")
-                             else hashlib.sha256(stream.read()).digest())
+                total.update(
+                    hashlib.file_digest(stream, "sha256").digest()
+                    if hasattr(hashlib, "file_digest")
+                    else hashlib.sha256(stream.read()).digest()
+                )
         else:
             total.update(json.dumps(part, sort_keys=True, default=str).encode())
     return total.hexdigest()

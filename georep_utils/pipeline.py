@@ -79,7 +79,9 @@ def parameters_of(run: Mapping, overrides: Mapping | None = None) -> dict[str, d
     for key, value in (overrides or {}).items():
         section, _, name = key.rpartition(".")
         if section not in ("", "shared", *sections):
-            raise UserError(f"parameter {key}: run {run['name']} has no section {section}; it has shared, {', '.join(sections)}")
+            raise UserError(
+                f"parameter {key}: run {run['name']} has no section {section}; it has shared, {', '.join(sections)}"
+            )
         run[section or "shared"][name] = value
     if unknown := set(run) - {"name", "title", "notebooks", "shared", *sections}:
         raise UserError(f"run {run['name']}: unknown section {min(unknown)}; expected shared, {', '.join(sections)}")
@@ -95,14 +97,18 @@ def parameters_of(run: Mapping, overrides: Mapping | None = None) -> dict[str, d
             where = f"run {run['name']}: {section}.{name}"
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
-                raise UserError(f"{where} is not a parameter; {f'did you mean {close[0]}?' if close else 'it has ' + ', '.join(known)}")
+                raise UserError(
+                    f"{where} is not a parameter; {f'did you mean {close[0]}?' if close else 'it has ' + ', '.join(known)}"
+                )
             if not fits(value, known[name]):
                 raise UserError(f"{where} is {value!r}; expected {type(known[name]).__name__}, like {known[name]!r}")
         given[notebook] = ({"run": run["name"]} if "run" in known else {}) | own
     for name in run["shared"]:
         if not any(name in known for known in declared.values()):
             close = difflib.get_close_matches(name, sorted(set().union(*declared.values())), 1)
-            raise UserError(f"run {run['name']}: no notebook has a parameter {name}{f'; did you mean {close[0]}?' if close else '; remove it'}")
+            raise UserError(
+                f"run {run['name']}: no notebook has a parameter {name}{f'; did you mean {close[0]}?' if close else '; remove it'}"
+            )
     return given
 
 
@@ -133,7 +139,10 @@ def stage_key(notebook: str, parameters: Mapping, upstream: str) -> str:
         tables = (path for kind in ("csv", "json") for path in (REPOSITORY / given["results"]).rglob(f"*.{kind}"))
         files |= {path for path in tables if path.parent.name != given.get("run")}
     files = sorted(files)
-    inputs = [path if path.stat().st_size < 2**28 else [str(path), path.stat().st_size, path.stat().st_mtime] for path in files]
+    inputs = [
+        path if path.stat().st_size < 2**28 else [str(path), path.stat().st_size, path.stat().st_mtime]
+        for path in files
+    ]
     return digest(code, given, upstream, *sorted(rooms(code)), *inputs)
 
 
@@ -187,12 +196,14 @@ def execute(notebook: str, parameters: Mapping, paths: RunPaths) -> None:
                                    config=Config({"KernelManager": {"transport_encryption": "auto"}}))  # fmt: skip
     except DeadKernelError:
         raise RuntimeError(f"{notebook} of run {paths.run} failed: its kernel died, perhaps for want of memory; "
-                           f"the notebook is kept at {result.relative_to(REPOSITORY)}") from None  # fmt: skip
+                           f"the notebook is kept at {os.path.relpath(result, REPOSITORY)}") from None  # fmt: skip
     except papermill.PapermillExecutionError as error:
         failed = result.with_name(f"{notebook}.failed.ipynb")
         result.replace(failed)
-        raise RuntimeError(f"{notebook} of run {paths.run} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; "
-                           f"the notebook is kept at {failed.relative_to(REPOSITORY)}") from None
+        raise RuntimeError(
+            f"{notebook} of run {paths.run} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; "
+            f"the notebook is kept at {os.path.relpath(failed, REPOSITORY)}"
+        ) from None
     finally:
         source.unlink(missing_ok=True)
     page = paths.pages / f"{notebook}.ipynb"

@@ -61,7 +61,9 @@ from tqdm import tqdm
 from georep_utils import igpt
 from georep_utils.paths import UserError, atomic, write_json
 
-device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+device = (
+    ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+)
 torch.set_num_threads(n_threads or torch.get_num_threads())
 out_dir, work_dir = Path(out_dir), Path(work_dir)
 
@@ -78,15 +80,21 @@ SHA256 = {  # of the unpacked bytes: archives of the same data are packed in mor
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-source = pooch.create(Path(data_dir) / "fashion-mnist",
-                      base_url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/", registry={f"{name}.gz": None for name in SHA256})
+source = pooch.create(
+    Path(data_dir) / "fashion-mnist",
+    base_url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    registry={f"{name}.gz": None for name in SHA256},
+)
 
 
 def read_idx(name):
     """The array in a gzipped IDX file: two zero bytes, a type, the number of dimensions, the sizes, the bytes."""
-    raw = gzip.open(source.fetch(f"{name}.gz")).read()
+    with gzip.open(source.fetch(f"{name}.gz")) as stream:
+        raw = stream.read()
     if hashlib.sha256(raw).hexdigest() != SHA256[name]:
-        raise UserError(f"{name}.gz is not the published file; delete it from {source.path} and run again")
+        raise UserError(
+            f"{name}.gz is not the published file; delete it from {source.path} and run again"
+        )
     n_dims = raw[3]
     shape = np.frombuffer(raw, ">u4", n_dims, 4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * n_dims).reshape(shape)
@@ -97,6 +105,7 @@ def read_idx(name):
 # 16 levels. The levels are the k-means centres of the training pixels, sorted from dark to bright, just as ImageGPT's
 # 512 colours are k-means centres of ImageNet's.
 
+
 # %%
 def halve(images):
     return images.reshape(-1, 14, 2, 14, 2).mean((2, 4), dtype=np.float32)
@@ -105,15 +114,38 @@ def halve(images):
 train = halve(read_idx("train-images-idx3-ubyte"))
 test = halve(read_idx("t10k-images-idx3-ubyte"))
 sample = np.random.default_rng(seed).choice(train.reshape(-1, 1), 200_000)
-palette = np.sort(KMeans(n_colours, n_init=4, random_state=seed).fit(sample).cluster_centers_[:, 0]).astype(np.float32)
+palette = np.sort(
+    KMeans(n_colours, n_init=4, random_state=seed).fit(sample).cluster_centers_[:, 0]
+).astype(np.float32)
 edges = (palette[1:] + palette[:-1]) / 2
-train_tokens, test_tokens = (np.digitize(x, edges).astype(np.uint8).reshape(len(x), -1) for x in (train, test))
+train_tokens, test_tokens = (
+    np.digitize(x, edges).astype(np.uint8).reshape(len(x), -1) for x in (train, test)
+)
 
 # %%
-NAMES = ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
-with atomic(out_dir.parent / "fashion-mnist-14.npz") as path, open(path, "wb") as stream:
-    np.savez_compressed(stream, tokens=test_tokens, labels=read_idx("t10k-labels-idx1-ubyte"), palette=palette,
-                        label_names=np.array(NAMES))
+NAMES = [
+    "T-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+]
+with (
+    atomic(out_dir.parent / "fashion-mnist-14.npz") as path,
+    open(path, "wb") as stream,
+):
+    np.savez_compressed(
+        stream,
+        tokens=test_tokens,
+        labels=read_idx("t10k-labels-idx1-ubyte"),
+        palette=palette,
+        label_names=np.array(NAMES),
+    )
 
 # %% [markdown]
 # ## Model
@@ -131,10 +163,13 @@ print(f"{n_parameters:,} parameters on {device}")
 # %% [markdown]
 # On a CPU, matrix products are faster in bfloat16 and attention is faster in float32.
 
+
 # %%
 def attend_in_float32(attention, q, k, v):
     with torch.autocast(device, enabled=False):
-        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=attention.causal)
+        return F.scaled_dot_product_attention(
+            q.float(), k.float(), v.float(), is_causal=attention.causal
+        )
 
 
 if device == "cpu":
@@ -146,15 +181,26 @@ if device == "cpu":
 
 # %%
 matrices = [p for p in net.blocks.parameters() if p.ndim == 2]
-others = [p for name, p in net.named_parameters() if p.ndim != 2 or not name.startswith("blocks")]
+others = [
+    p
+    for name, p in net.named_parameters()
+    if p.ndim != 2 or not name.startswith("blocks")
+]
 optimisers = [
-    torch.optim.Muon(matrices, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+    torch.optim.Muon(
+        matrices,
+        lr=learning_rate,
+        weight_decay=weight_decay,
+        adjust_lr_fn="match_rms_adamw",
+    ),
     torch.optim.AdamW(others, lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.95)),
 ]
 
 
 def rate(step):
-    return min(1, (step + 1) / warmup_steps, (steps - step) / (steps * (1 - decay_from)))
+    return min(
+        1, (step + 1) / warmup_steps, (steps - step) / (steps * (1 - decay_from))
+    )
 
 
 def loss_of(tokens):
@@ -166,7 +212,14 @@ def loss_of(tokens):
 
 @torch.no_grad()
 def held_out_loss(n_images=2000):
-    return float(np.mean([loss_of(batch).item() for batch in np.split(test_tokens[:n_images], n_images // 100)]))
+    return float(
+        np.mean(
+            [
+                loss_of(batch).item()
+                for batch in np.split(test_tokens[:n_images], n_images // 100)
+            ]
+        )
+    )
 
 
 # %% [markdown]
@@ -175,22 +228,37 @@ def held_out_loss(n_images=2000):
 # Each epoch is one permutation of the training images, drawn from the seed and the epoch's number, so that an
 # interrupted training goes on with the very batches it would have seen.
 
+
 # %%
 def batch_at(step):
     per_epoch = len(train_tokens) // batch_size
-    order = np.random.default_rng([seed, step // per_epoch]).permutation(len(train_tokens))
+    order = np.random.default_rng([seed, step // per_epoch]).permutation(
+        len(train_tokens)
+    )
     rows = order[step % per_epoch * batch_size :][:batch_size]
     tokens = train_tokens[rows]
     if flip:
         mirrored = tokens.reshape(-1, 14, 14)[:, :, ::-1].reshape(tokens.shape)
-        tokens = np.where(np.random.default_rng([seed, step, 1]).random((len(tokens), 1)) < 0.5, mirrored, tokens)
+        tokens = np.where(
+            np.random.default_rng([seed, step, 1]).random((len(tokens), 1)) < 0.5,
+            mirrored,
+            tokens,
+        )
     return tokens
 
 
-keep = {round(steps * part): name for name, part in
-        {"untrained": 0, "1-8": 1 / 8, "1-4": 1 / 4, "1-2": 1 / 2, "trained": 1}.items()}
+keep = {
+    round(steps * part): name
+    for name, part in {
+        "untrained": 0,
+        "1-8": 1 / 8,
+        "1-4": 1 / 4,
+        "1-2": 1 / 2,
+        "trained": 1,
+    }.items()
+}
 state_file, log_file = work_dir / "state.pt", work_dir / "log.json"
-start, log = 0, []
+start, log, loss = 0, [], None
 if state_file.exists():
     state = torch.load(state_file, map_location=device, weights_only=True)
     start, log = state["step"], state["log"]
@@ -203,21 +271,40 @@ def save_checkpoint(name, step):
     out_dir.mkdir(parents=True, exist_ok=True)
     loss = held_out_loss()
     with atomic(out_dir / f"{name}.safetensors") as path:
-        save_file(igpt.to_arrays(net, np.float16), path, {"step": str(step), "held_out_loss": f"{loss:.4f}"})
+        save_file(
+            igpt.to_arrays(net, np.float16),
+            path,
+            {"step": str(step), "held_out_loss": f"{loss:.4f}"},
+        )
     log.append({"step": step, "checkpoint": name, "held_out_loss": loss})
 
 
 # %%
 began = time.time() - (log[-1]["seconds"] if log and "seconds" in log[-1] else 0)
-for step in tqdm(range(start, steps + 1), initial=start, total=steps, mininterval=10, unit="step"):
+for step in tqdm(
+    range(start, steps + 1), initial=start, total=steps, mininterval=10, unit="step"
+):
     if step in keep:
         save_checkpoint(keep[step], step)
     if step % save_every == 0 and step > start or step == steps:
-        log.append({"step": step, "train_loss": loss.item(), "held_out_loss": held_out_loss(500),
-                    "seconds": time.time() - began})
+        log.append(
+            {
+                "step": step,
+                "train_loss": loss.item(),
+                "held_out_loss": held_out_loss(500),
+                "seconds": time.time() - began,
+            }
+        )
         with atomic(state_file) as path:
-            torch.save({"step": step, "log": log, "net": net.state_dict(),
-                        "optimisers": [o.state_dict() for o in optimisers]}, path)
+            torch.save(
+                {
+                    "step": step,
+                    "log": log,
+                    "net": net.state_dict(),
+                    "optimisers": [o.state_dict() for o in optimisers],
+                },
+                path,
+            )
         write_json(log_file, log)
     if step == steps:
         break
@@ -238,14 +325,32 @@ for step in tqdm(range(start, steps + 1), initial=start, total=steps, mininterva
 
 # %%
 card = {
-    "data": "Fashion-MNIST (training set)", "licence": "MIT", "n_parameters": n_parameters, "n_blocks": n_blocks,
-    "d_model": d_model, "n_heads": n_heads, "steps": steps, "batch_size": batch_size, "images_seen": steps * batch_size,
-    "held_out_loss": next(entry["held_out_loss"] for entry in reversed(log) if entry.get("checkpoint") == "trained"),
-    "hours": (log[-1]["seconds"] if "seconds" in log[-1] else 0) / 3600,
-    "hardware": torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} CPU cores",
+    "data": "Fashion-MNIST (training set)",
+    "licence": "MIT",
+    "n_parameters": n_parameters,
+    "n_blocks": n_blocks,
+    "d_model": d_model,
+    "n_heads": n_heads,
+    "steps": steps,
+    "batch_size": batch_size,
+    "images_seen": steps * batch_size,
+    "held_out_loss": next(
+        entry["held_out_loss"]
+        for entry in reversed(log)
+        if entry.get("checkpoint") == "trained"
+    ),
+    "hours": log[-1].get("seconds", 0) / 3600,
+    "hardware": torch.cuda.get_device_name()
+    if device == "cuda"
+    else f"{torch.get_num_threads()} CPU cores",
     "log": log,
 }
 write_json(out_dir / "log.json", card)
-files = [out_dir.parent / "fashion-mnist-14.npz", *sorted(out_dir.glob("*.safetensors"))]
-write_json(out_dir.parent / "manifest.json",
-           {str(f): {"size": f.stat().st_size, "sha256": pooch.file_hash(f)} for f in files})
+files = [
+    out_dir.parent / "fashion-mnist-14.npz",
+    *sorted(out_dir.glob("*.safetensors")),
+]
+write_json(
+    out_dir.parent / "manifest.json",
+    {str(f): {"size": f.stat().st_size, "sha256": pooch.file_hash(f)} for f in files},
+)

@@ -64,14 +64,24 @@ folder = REPOSITORY / data_dir
 
 # %%
 table = []
-for name, expected in (json.loads(Path(bundled).read_text()) if bundled else {}).items():
+for name, expected in (
+    json.loads(Path(bundled).read_text()) if bundled else {}
+).items():
     if not Path(name).is_file() or pooch.file_hash(name) != expected["sha256"]:
-        raise UserError(f"bundled file {name} is missing or altered; expected the one in the repository: git checkout -- {name}")
+        raise UserError(
+            f"bundled file {name} is missing or altered; expected the one in the repository: git checkout -- {name}"
+        )
     table.append((name, expected["size"], "bundled, verified"))
 try:
-    own = datasets.existing(dataset_options["path"], folder / "datasets") if "path" in dataset_options else None
+    own = (
+        datasets.existing(dataset_options["path"], folder / "datasets")
+        if "path" in dataset_options
+        else None
+    )
 except UserError as error:
-    raise UserError(f"{error}" + (f". It is {data_source}" if data_source else "")) from None
+    raise UserError(
+        f"{error}" + (f". It is {data_source}" if data_source else "")
+    ) from None
 if own and own.is_file():
     table.append((dataset_options["path"], own.stat().st_size, "yours, found"))
 
@@ -84,22 +94,34 @@ if own and own.is_file():
 wanted, theirs = [], {"imagenet32": "imagenet", "cifar10-32": "cifar10"}
 for prefix in [checkpoint, *checkpoints.values()]:
     if named := re.match(r"checkpoints/igpt-(\w+?)(-bert)?/(\d+)/", prefix or ""):
-        wanted += download.openai_checkpoint(named[1], int(named[3]), bool(named[2]), openai_url)
+        wanted += download.openai_checkpoint(
+            named[1], int(named[3]), bool(named[2]), openai_url
+        )
 if dataset in theirs:
     wanted += download.openai_dataset(theirs[dataset], split, openai_url)
 if dataset in [*theirs, "image-folder"]:
     wanted += download.openai_clusters(openai_url)
 if released:
-    wanted += download.released_images(figshare_url) + download.released_proteins(figshare_api, offline)
+    wanted += download.released_images(figshare_url) + download.released_proteins(
+        figshare_api, offline
+    )
 
 # %%
 for path in download.fetch(dict.fromkeys(wanted), folder, offline):
-    table.append((str(path.relative_to(folder)), path.stat().st_size, "fetched, verified"))
+    table.append(
+        (str(path.relative_to(folder)), path.stat().st_size, "fetched, verified")
+    )
     if path.suffix == ".zip":
         download.unpack(path, path.with_suffix(""))
 if model != "igpt":
-    for path in sorted(download.hub_model(model, folder, offline, hub_endpoint or None, hub_revision).glob("[!.]*")):
-        table.append((f"hub/{model}/{path.name}", path.stat().st_size, "fetched, verified"))
+    for path in sorted(
+        download.hub_model(
+            model, folder, offline, hub_endpoint or None, hub_revision
+        ).glob("[!.]*")
+    ):
+        table.append(
+            (f"hub/{model}/{path.name}", path.stat().st_size, "fetched, verified")
+        )
 
 # %% tags=["hide-input"]
 files = pd.DataFrame(table, columns=["file", "bytes", "state"])
@@ -114,15 +136,29 @@ files.head(12)
 # %%
 data = datasets.load(dataset, split, n_per_class or None, data_dir, **dataset_options)
 counts = None if data.labels is None else np.bincount(data.labels)
-names = data.label_names or ([] if counts is None else [str(c) for c in range(len(counts))])
-print(f"{data.name}: {len(data):,} samples" + ("" if counts is None else f" in {(counts > 0).sum()} classes"))
+names = data.label_names or (
+    [] if counts is None else [str(c) for c in range(len(counts))]
+)
+print(
+    f"{data.name}: {len(data):,} samples"
+    + ("" if counts is None else f" in {(counts > 0).sum()} classes")
+)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-samples-shown", "caption": "Samples as the network sees them: colour tokens of the palette, one class a column."}, "image": {"alt": "A grid of small images, one class a column"}}
 if data.kind == "tokens" and data.palette is not None and counts is not None:
     present = np.flatnonzero(counts)[:10]
     n_rows = min(3, counts[present].min())
-    shown = np.concatenate([[np.flatnonzero(data.labels == c)[row] for c in present] for row in range(n_rows)])
-    figures.images(tokens.to_pixels(data.inputs[shown], data.palette), n_rows, titles=[names[c] for c in present])
+    shown = np.concatenate(
+        [
+            [np.flatnonzero(data.labels == c)[row] for c in present]
+            for row in range(n_rows)
+        ]
+    )
+    figures.images(
+        tokens.to_pixels(data.inputs[shown], data.palette),
+        n_rows,
+        titles=[names[c] for c in present],
+    )
     plt.show()
 elif data.kind in ("protein", "text"):
     for sample in data.inputs[:5]:
@@ -134,9 +170,21 @@ elif data.kind in ("protein", "text"):
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-palette", "caption": "The palette, in the order of its tokens (bottom), and the share of tokens of each entry (top)."}, "image": {"alt": "Bar chart of token frequencies over a strip of palette colours"}}
 if data.kind == "tokens" and data.palette is not None:
-    share = np.bincount(data.inputs[np.arange(0, len(data), max(1, len(data) // 2000))].ravel(), minlength=len(data.palette))
-    strip = np.clip(data.palette if data.palette.ndim == 1 else 127.5 * (data.palette + 1), 0, 255).astype(np.uint8)
-    fig, (top, bottom) = plt.subplots(2, 1, figsize=(7.2, 2.4), height_ratios=[4, 1], sharex=True, layout="constrained")
+    share = np.bincount(
+        data.inputs[np.arange(0, len(data), max(1, len(data) // 2000))].ravel(),
+        minlength=len(data.palette),
+    )
+    strip = np.clip(
+        data.palette if data.palette.ndim == 1 else 127.5 * (data.palette + 1), 0, 255
+    ).astype(np.uint8)
+    fig, (top, bottom) = plt.subplots(
+        2,
+        1,
+        figsize=(7.2, 2.4),
+        height_ratios=[4, 1],
+        sharex=True,
+        layout="constrained",
+    )
     top.bar(range(len(share)), share / share.sum(), color=figures.color(run), width=0.9)
     top.set_ylabel("share of tokens")
     bottom.imshow(strip[None], aspect="auto", cmap="gray", vmin=0, vmax=255)
@@ -154,18 +202,47 @@ if log_file.is_file():
     log = pd.DataFrame(card["log"])
     every, kept = log[log.train_loss.notna()], log[log.checkpoint.notna()]
     fig, axis = figures.panels(height=2.8)
-    axis.plot(every.step, every.train_loss, color=figures.CONTROL, lw=1, label="training batch")
-    axis.plot(every.step, every.held_out_loss, color=figures.color(run), label="held out")
-    axis.plot(kept.step, kept.held_out_loss, "o", color="black", ms=5, label="checkpoints kept")
-    axis.set(xlabel="step", ylabel="nats a token", ylim=(0.98 * every.held_out_loss.min(), min(1.5, 1.02 * every.train_loss.max())))
+    axis.plot(
+        every.step,
+        every.train_loss,
+        color=figures.CONTROL,
+        lw=1,
+        label="training batch",
+    )
+    axis.plot(
+        every.step, every.held_out_loss, color=figures.color(run), label="held out"
+    )
+    axis.plot(
+        kept.step,
+        kept.held_out_loss,
+        "o",
+        color="black",
+        ms=5,
+        label="checkpoints kept",
+    )
+    axis.set(
+        xlabel="step",
+        ylabel="nats a token",
+        ylim=(
+            0.98 * every.held_out_loss.min(),
+            min(1.5, 1.02 * every.train_loss.max()),
+        ),
+    )
     axis.legend()
     plt.show()
 
 # %% tags=["hide-input"]
-Markdown(f"The model is `{model}`" + (f", checkpoint `{checkpoint}`." if checkpoint else ".") + ("" if not card else
-    f" It has {card['n_parameters']:,} parameters in {card['n_blocks']} blocks of width {card['d_model']} with {card['n_heads']} heads, and saw "
-    f"{card['images_seen']:,} images of {card['data']} in {card['hours']:.1f} hours on {card['hardware']}; its loss on images it never saw is "
-    f"{card['held_out_loss']:.3f} nats a token. Chapter {{ref}}`train-mini-igpt` has the code."))
+Markdown(
+    f"The model is `{model}`"
+    + (f", checkpoint `{checkpoint}`." if checkpoint else ".")
+    + (
+        ""
+        if not card
+        else f" It has {card['n_parameters']:,} parameters in {card['n_blocks']} blocks of width {card['d_model']} with {card['n_heads']} heads, and saw "
+        f"{card['images_seen']:,} images of {card['data']} in {card['hours']:.1f} hours on {card['hardware']}; its loss on images it never saw is "
+        f"{card['held_out_loss']:.3f} nats a token. Chapter {{ref}}`train-mini-igpt` has the code."
+    )
+)
 
 # %% [markdown]
 # ## What we saw

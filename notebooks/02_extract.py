@@ -61,11 +61,19 @@ paths = RunPaths(run)
 # the *first normalisation of each block*, then the final norm. ImageGPT has one more, its logits.
 
 # %%
-how = {"device": device, "dtype": dtype, "site": site, "pool": pool, "data_dir": data_dir} | model_options
+how = {
+    "device": device,
+    "dtype": dtype,
+    "site": site,
+    "pool": pool,
+    "data_dir": data_dir,
+} | model_options
 net = models.load(model, checkpoint or None, **how)
 data = datasets.load(dataset, split, n_per_class or None, data_dir, **dataset_options)
 net.check(data)
-print(f"{net.name}: {net.n_blocks} blocks, layers {net.layers[0]}..{net.layers[-1]}, on {net.device}")
+print(
+    f"{net.name}: {net.n_blocks} blocks, layers {net.layers[0]}..{net.layers[-1]}, on {net.device}"
+)
 print(f"{data.name}: {len(data):,} samples of {data.kind}")
 
 # %% [markdown]
@@ -76,9 +84,13 @@ print(f"{data.name}: {len(data):,} samples of {data.kind}")
 # in float32. Layers are numbered $0, \dots, L-1$ for the inputs of the $L$ blocks and $L$ for the final norm.
 
 # %%
-representations = extract.extract(net, data, paths.representations, batch_tokens=batch_tokens or None)
+representations = extract.extract(
+    net, data, paths.representations, batch_tokens=batch_tokens or None
+)
 speed = representations.n_samples / representations.seconds
-print(f"{len(representations)} layers of {representations[0].shape} in {representations.seconds:.0f} s, {speed:.0f} samples/s")
+print(
+    f"{len(representations)} layers of {representations[0].shape} in {representations.seconds:.0f} s, {speed:.0f} samples/s"
+)
 
 # %% [markdown]
 # Everything below this line, and every later chapter, reads these arrays. To use them elsewhere, one line is enough:
@@ -92,7 +104,9 @@ print(f"{len(representations)} layers of {representations[0].shape} in {represen
 # %%
 control = paths.representations.with_name("representations-untrained")
 if untrained_control:
-    untrained = models.load(model, checkpoint or None, **how | {"random_init_seed": control_seed})
+    untrained = models.load(
+        model, checkpoint or None, **how | {"random_init_seed": control_seed}
+    )
     extract.extract(untrained, data, control, batch_tokens=batch_tokens or None)
 else:
     shutil.rmtree(control, ignore_errors=True)
@@ -106,7 +120,12 @@ else:
 held_out = guess = None
 if data.kind == "tokens" and net.net.causal:
     few = np.random.default_rng(0).permutation(len(data))[:500]
-    held_out = np.mean([net.loss(data.inputs[rows]) for rows in np.array_split(np.sort(few), -(-len(few) // 50))])
+    held_out = np.mean(
+        [
+            net.loss(data.inputs[rows])
+            for rows in np.array_split(np.sort(few), -(-len(few) // 50))
+        ]
+    )
     guess = np.log(net.net.n_vocab)
     print(f"{held_out:.3f} nats a token; an even guess costs {guess:.3f}")
 
@@ -115,24 +134,37 @@ if data.kind == "tokens" and net.net.causal:
 # An autoregressive model can also be asked to continue. It sees the upper half of an image and draws the lower half,
 # pixel by pixel.
 
+
 # %%
 def complete(pixels, seed=0):
     """Sample the second half of each image (n, T), given the first."""
-    pixels, generator = torch.as_tensor(np.asarray(pixels, np.int64)), torch.Generator().manual_seed(seed)
+    pixels, generator = (
+        torch.as_tensor(np.asarray(pixels, np.int64)),
+        torch.Generator().manual_seed(seed),
+    )
     for place in range(pixels.shape[1] // 2, pixels.shape[1]):
         with torch.inference_mode():
-            logits = net.net(pixels[:, : place + 1].to(net.device))[:, place].float().cpu()
-        pixels[:, place] = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+            logits = (
+                net.net(pixels[:, : place + 1].to(net.device))[:, place].float().cpu()
+            )
+        pixels[:, place] = torch.multinomial(
+            logits.softmax(-1), 1, generator=generator
+        )[:, 0]
     return pixels.numpy()
 
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-completions", "caption": "Images that the model never saw (top), their upper halves (middle), and the model's own continuation (bottom)."}, "image": {"alt": "Three rows of small images: originals, upper halves, and completions by the model"}}
 if held_out is not None and data.palette is not None and n_completions:
     shown = data.inputs[np.linspace(0, len(data) - 1, n_completions).astype(int)]
-    half, whole = tokens.to_pixels(shown, data.palette).copy(), tokens.to_pixels(shown, data.palette)
+    half, whole = (
+        tokens.to_pixels(shown, data.palette).copy(),
+        tokens.to_pixels(shown, data.palette),
+    )
     half[:, half.shape[1] // 2 :] = 235
     drawn = tokens.to_pixels(complete(shown), data.palette)
-    figures.images(np.concatenate([whole, half, drawn]), 3, side=["image", "seen", "completed"])
+    figures.images(
+        np.concatenate([whole, half, drawn]), 3, side=["image", "seen", "completed"]
+    )
     plt.show()
 
 # %% [markdown]
@@ -146,8 +178,17 @@ rows = []
 for layer in representations.layers:
     X = np.asarray(representations[layer][: min(2000, len(data))], np.float64)
     variances = np.linalg.svd(X - X.mean(0), compute_uv=False) ** 2
-    rows.append((layer, X.shape[1], np.linalg.norm(X, axis=1).mean(), variances.sum() ** 2 / (variances**2).sum()))
-look = pd.DataFrame(rows, columns=["layer", "width", "mean norm", "participation ratio"]).set_index("layer")
+    rows.append(
+        (
+            layer,
+            X.shape[1],
+            np.linalg.norm(X, axis=1).mean(),
+            variances.sum() ** 2 / (variances**2).sum(),
+        )
+    )
+look = pd.DataFrame(
+    rows, columns=["layer", "width", "mean norm", "participation ratio"]
+).set_index("layer")
 look.iloc[:: max(1, len(look) // 8)].round(2)
 
 # %% [markdown]
@@ -157,8 +198,13 @@ look.iloc[:: max(1, len(look) // 8)].round(2)
 # ## What we saw
 
 # %% tags=["hide-input"]
-learned = "" if held_out is None else (
-    f"- The model predicts unseen pixels at {held_out:.3f} nats a token (an even guess: {guess:.3f}).\n")
+learned = (
+    ""
+    if held_out is None
+    else (
+        f"- The model predicts unseen pixels at {held_out:.3f} nats a token (an even guess: {guess:.3f}).\n"
+    )
+)
 Markdown(f"""
 - {len(data):,} samples became {len(representations)} clouds of {len(data):,} points, at {speed:.0f} samples a second.
 {learned}- Linear directions that matter: from {look["participation ratio"].min():.1f} to {look["participation ratio"].max():.1f}, depending on the layer.

@@ -49,7 +49,9 @@ paths = RunPaths(run)
 representations = extract.load(paths.representations)
 n = representations.n_samples
 if maxk >= n:
-    raise UserError(f"maxk is {maxk} but there are {n} samples; expected fewer neighbours than samples: lower maxk or take more")
+    raise UserError(
+        f"maxk is {maxk} but there are {n} samples; expected fewer neighbours than samples: lower maxk or take more"
+    )
 
 # %% [markdown]
 # ## Exact neighbours
@@ -81,12 +83,23 @@ def find(task):
 # A task is a run of rows of one layer, and needs nothing from any other. They run one after the other here, or side by
 # side on a cluster ({ref}`scaling-out`): the parts are the same to the last bit.
 
+
 # %%
 def search(folder, target):
     """Neighbours of every layer in `folder`, saved in `target`; seconds a layer."""
     layers, starts = extract.load(folder).layers, range(0, n, rows_per_task)
-    tasks = [(folder, target, layer, start, min(start + rows_per_task, n)) for layer in layers for start in starts]
-    seconds = cluster.map(find, tasks, scheduler, progress=target.name, shared=target if scheduler else None)
+    tasks = [
+        (folder, target, layer, start, min(start + rows_per_task, n))
+        for layer in layers
+        for start in starts
+    ]
+    seconds = cluster.map(
+        find,
+        tasks,
+        scheduler,
+        progress=target.name,
+        shared=target if scheduler else None,
+    )
     for layer in layers:
         names = [f".layer_{layer:02d}.{start}" for start in starts]
         whole = neighbors.concatenate([neighbors.load(target, name) for name in names])
@@ -115,10 +128,24 @@ data = datasets.load(dataset, split, n_per_class or None, data_dir, **dataset_op
 depths = [0, representations.n_blocks // 2, representations.n_blocks]
 if data.kind == "tokens" and data.palette is not None:
     queries = np.linspace(0, n - 1, 10).astype(int)[[1, 3, 5, 8]]
-    near = {layer: neighbors.load(paths.neighbors, f"layer_{layer:02d}").indices for layer in depths}
-    picked = np.concatenate([near[layer][query, :6] for pair in (queries[:2], queries[2:]) for layer in depths for query in pair])
-    figures.images(tokens.to_pixels(data.inputs[picked], data.palette), 2 * len(depths),
-                   titles=2 * ["query", *(f"#{k}" for k in range(1, 6))], side=2 * [f"layer {layer}" for layer in depths])
+    near = {
+        layer: neighbors.load(paths.neighbors, f"layer_{layer:02d}").indices
+        for layer in depths
+    }
+    picked = np.concatenate(
+        [
+            near[layer][query, :6]
+            for pair in (queries[:2], queries[2:])
+            for layer in depths
+            for query in pair
+        ]
+    )
+    figures.images(
+        tokens.to_pixels(data.inputs[picked], data.palette),
+        2 * len(depths),
+        titles=2 * ["query", *(f"#{k}" for k in range(1, 6))],
+        side=2 * [f"layer {layer}" for layer in depths],
+    )
     plt.show()
 
 # %% [markdown]
@@ -133,11 +160,23 @@ rows = []
 for layer in representations.layers:
     X = np.asarray(representations[layer])
     found = neighbors.load(paths.neighbors, f"layer_{layer:02d}")
-    rows.append((layer, layer / representations.n_blocks, found.radii[0, 0], np.linalg.norm(X - X.mean(0), axis=1).mean(),
-                 int((found.distances[:, 1] == 0).sum())))
-distances = pd.DataFrame(rows, columns=["layer", "depth", "first_distance", "norm", "duplicates"])
+    rows.append(
+        (
+            layer,
+            layer / representations.n_blocks,
+            found.radii[0, 0],
+            np.linalg.norm(X - X.mean(0), axis=1).mean(),
+            int((found.distances[:, 1] == 0).sum()),
+        )
+    )
+distances = pd.DataFrame(
+    rows, columns=["layer", "depth", "first_distance", "norm", "duplicates"]
+)
 fig, axis = figures.panels()
-for column, label, shade in [("first_distance", "distance to the first neighbour", "#33658a"), ("norm", "norm, centred", "#b5651d")]:
+for column, label, shade in [
+    ("first_distance", "distance to the first neighbour", "#33658a"),
+    ("norm", "norm, centred", "#b5651d"),
+]:
     figures.profile(axis, distances.depth, distances[column], name=label, color=shade)
 axis.set_yscale("log")
 figures.depth_axis(axis)
@@ -146,7 +185,10 @@ figures.note(fig, f"{run}: {representations.model}, N = {n:,}; measured here")
 plt.show()
 
 # %%
-distances.to_csv(paths.results.mkdir(parents=True, exist_ok=True) or paths.results / "distances.csv", index=False)
+distances.to_csv(
+    paths.results.mkdir(parents=True, exist_ok=True) or paths.results / "distances.csv",
+    index=False,
+)
 
 # %% [markdown]
 # ## What we saw

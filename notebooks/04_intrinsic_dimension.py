@@ -39,14 +39,15 @@ import pandas as pd
 from IPython.display import Markdown
 from tqdm import tqdm
 
-from georep_utils import dimension, extract, figures, manifolds, neighbors
-from georep_utils.paths import RunPaths, write_json
+from georep_utils import dimension, extract, figures, manifolds, neighbors, scaling
+from georep_utils.paths import RunPaths, UserError, write_json
 from georep_utils.pipeline import provenance
 
 figures.use_style()
 paths = RunPaths(run)
 representations = extract.load(paths.representations)
 n, n_blocks = representations.n_samples, representations.n_blocks
+decimations = [s for s in decimations if n // s >= scaling.MIN_POINTS]
 made_from = f"{run}: {representations.model}, {representations.dataset}, N = {n:,}; measured here"
 
 # %% [markdown]
@@ -60,8 +61,9 @@ made_from = f"{run}: {representations.model}, {representations.dataset}, N = {n:
 # Both are DADApy's {cite}`glielmo2022`. What "dimension" means depends on the scale: TwoNN looks further away when
 # points are left out (decimation: $N/n$ grows), Gride when $k$ does. We measure a whole curve for every layer.
 
+
 # %%
-def scaling(folder, found):
+def measure(folder, found):
     """Curves of ID against scale, of both estimators, for every layer in `folder`."""
     curves = []
     for layer in tqdm(extract.load(folder).layers, desc=folder.name, mininterval=1):
@@ -69,23 +71,36 @@ def scaling(folder, found):
         for warning in dimension.check_representation(X, layer, max(decimations)):
             print(warning)
         near = neighbors.load(found, f"layer_{layer:02d}")
-        twonn = dimension.twonn_scaling(X, tuple(decimations), n_repetitions, fraction, seed=seed, device=device,
-                                        neighbors=near)
-        curves.append(pd.concat([twonn, dimension.gride_scaling(near)]).assign(layer=layer))
+        twonn = dimension.twonn_scaling(
+            X,
+            tuple(decimations),
+            n_repetitions,
+            fraction,
+            seed=seed,
+            device=device,
+            neighbors=near,
+        )
+        curves.append(
+            pd.concat([twonn, dimension.gride_scaling(near)]).assign(layer=layer)
+        )
     return pd.concat(curves, ignore_index=True)
 
 
 # %%
-curves = scaling(paths.representations, paths.neighbors)
+curves = measure(paths.representations, paths.neighbors)
 curves.groupby("method").head(3).round(3)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-scaling", "caption": "Estimated dimension against scale, a curve a layer, dark for early layers and bright for late ones. Left: TwoNN on decimated data, with the standard error over repetitions. Right: Gride on all data, with Fisher errors. A horizontal stretch is a scale at which the dimension is well defined."}, "image": {"alt": "Two panels of curves, intrinsic dimension against scale, coloured by depth"}}
-fig = figures.id_scaling(curves, n_blocks, {"twonn": "TwoNN, decimated", "gride": "Gride"})
+fig = figures.id_scaling(
+    curves, n_blocks, {"twonn": "TwoNN, decimated", "gride": "Gride"}
+)
 figures.note(fig, made_from)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-map", "caption": "The same Gride curves as a map: layers from left to right, scales from bottom to top."}, "image": {"alt": "Heat map of intrinsic dimension over layer and scale"}}
-table = curves[curves.method == "gride"].pivot(index="layer", columns="scale", values="id")
+table = curves[curves.method == "gride"].pivot(
+    index="layer", columns="scale", values="id"
+)
 fig = figures.id_map(table, "Gride")
 figures.note(fig, made_from)
 plt.show()
@@ -104,19 +119,47 @@ plt.show()
 
 # %%
 rules = {}
-for rule in ["paper_text", "igpt_release", "gride_small_k", "auto"]:
-    options = {"max_bias": max_slope_bias, "max_control_bias": max_control_bias, "device": device}
+for rule, needs in {
+    "paper_text": 4,
+    "igpt_release": 32,
+    "gride_small_k": 1,
+    "auto": 1,
+}.items():
+    if needs > 1 and needs not in decimations:
+        print(
+            f"{rule} is left out: it needs a decimation by {needs}, and {n:,} samples are too few for it or it is not asked for"
+        )
+        continue
+    options = {
+        "max_bias": max_slope_bias,
+        "max_control_bias": max_control_bias,
+        "device": device,
+    }
     rules[rule] = dimension.select_scale(curves, rule, **options)
     print(rules[rule].reason)
+if scale_rule not in rules:
+    raise UserError(
+        f"scale_rule is {scale_rule}, which these samples don't support; choose one of {', '.join(rules)} or take more samples"
+    )
 chosen = rules[scale_rule]
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-rules", "caption": "The ID profile under the four rules. The height depends on the rule; compare the shapes."}, "image": {"alt": "Four ID profiles against relative depth, one a rule"}}
 fig, axis = figures.panels()
-for (rule, selection), shade in zip(rules.items(), ["#00798c", "#d1495b", "#edae49", "#33333b"]):
+for (rule, selection), shade in zip(
+    rules.items(), ["#00798c", "#d1495b", "#edae49", "#33333b"]
+):
     label = f"{rule}  ({selection.method}, N/n = {selection.scale:.3g}{'' if selection.plateau else ', no plateau'})"
     p = selection.profile
-    figures.profile(axis, p.layer / n_blocks, p.id, p.id_err, name=rule, label=label, color=shade,
-                    linestyle="--" if rule == "auto" else "-")
+    figures.profile(
+        axis,
+        p.layer / n_blocks,
+        p.id,
+        p.id_err,
+        name=rule,
+        label=label,
+        color=shade,
+        linestyle="--" if rule == "auto" else "-",
+    )
 axis.set_ylabel("intrinsic dimension")
 figures.depth_axis(axis)
 axis.legend(fontsize=8.5)
@@ -133,26 +176,41 @@ plt.show()
 #   distribution and destroys their relations;
 # - a **Gaussian cloud** with the layer's covariance, which keeps the linear relations alone.
 
+
 # %%
 def read(X):
     """ID of a control cloud at the scale of the chosen rule."""
     if chosen.method == "twonn":
-        return dimension.twonn_scaling(X, (int(chosen.scale),), n_repetitions, fraction, seed=seed, device=device).id.iloc[0]
-    curve = dimension.gride_scaling(neighbors.nearest_neighbors(X, 2, 2 ** int(np.log2(4 * chosen.scale)), device))
+        return dimension.twonn_scaling(
+            X, (int(chosen.scale),), n_repetitions, fraction, seed=seed, device=device
+        ).id.iloc[0]
+    curve = dimension.gride_scaling(
+        neighbors.nearest_neighbors(X, 2, 2 ** int(np.log2(4 * chosen.scale)), device)
+    )
     return np.interp(np.log(chosen.scale), np.log(curve.scale), curve.id)
 
 
-controls = pd.DataFrame(index=pd.Index(representations.layers, name="layer"), dtype=float)
+controls = pd.DataFrame(
+    index=pd.Index(representations.layers, name="layer"), dtype=float
+)
 for layer in representations.layers[:: max(1, n_blocks // 12)]:
     X = np.asarray(representations[layer])
     controls.loc[layer, "shuffled features"] = read(manifolds.shuffle_columns(X, seed))
-    controls.loc[layer, "Gaussian, same covariance"] = read(manifolds.gaussian(n, np.cov(X.T), seed))
+    controls.loc[layer, "Gaussian, same covariance"] = read(
+        manifolds.gaussian(n, np.cov(X.T), seed)
+    )
 
 # %%
 untrained = paths.representations.with_name("representations-untrained")
 if untrained.exists():
-    control_curves = scaling(untrained, paths.neighbors.with_name("neighbors-untrained"))
-    controls["untrained network"] = dimension.select_scale(control_curves, scale_rule, device=device).profile.set_index("layer").id
+    control_curves = measure(
+        untrained, paths.neighbors.with_name("neighbors-untrained")
+    )
+    controls["untrained network"] = (
+        dimension.select_scale(control_curves, scale_rule, device=device)
+        .profile.set_index("layer")
+        .id
+    )
 
 # %% [markdown]
 # The paper's advice is to look for the first minimum after the peak: it marks the layer whose neighbourhoods carry the
@@ -167,18 +225,34 @@ semantic
 p = chosen.profile
 fig, axes = figures.panels(2, width=9, height=3.9)
 for axis, names in zip(axes, [["untrained network"], list(controls)]):
-    figures.profile(axis, p.layer / n_blocks, p.id, p.id_err, name=run, label=f"{run}, trained")
-    for name, style in {"untrained network": "--", "shuffled features": ":", "Gaussian, same covariance": "-."}.items():
+    figures.profile(
+        axis, p.layer / n_blocks, p.id, p.id_err, name=run, label=f"{run}, trained"
+    )
+    for name, style in {
+        "untrained network": "--",
+        "shuffled features": ":",
+        "Gaussian, same covariance": "-.",
+    }.items():
         if name in names and name in controls:
             kept = controls[name].dropna()
-            figures.profile(axis, kept.index / n_blocks, kept, name=name, color=figures.CONTROL, linestyle=style, marker="")
+            figures.profile(
+                axis,
+                kept.index / n_blocks,
+                kept,
+                name=name,
+                color=figures.CONTROL,
+                linestyle=style,
+                marker="",
+            )
     figures.depth_axis(axis, "relative depth")
     axis.legend(fontsize=8.5)
 if semantic.layer is not None:
     figures.mark(axes[0], semantic.layer / n_blocks, f"{semantic.kind} after the peak")
 axes[0].set(ylabel="intrinsic dimension", ylim=(0, 1.35 * p.id.max()), title="training")
 axes[1].set(yscale="log", title="all controls (logarithmic)")
-figures.note(fig, f"{made_from}; rule {scale_rule}: {chosen.method}, N/n = {chosen.scale:.3g}")
+figures.note(
+    fig, f"{made_from}; rule {scale_rule}: {chosen.method}, N/n = {chosen.scale:.3g}"
+)
 plt.show()
 
 # %% [markdown]
@@ -190,8 +264,18 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-samples", "caption": "TwoNN on random subsets of the samples: the dependence of the profile on N."}, "image": {"alt": "ID profiles for several numbers of samples"}}
 fig, axis = figures.panels()
 sizes = curves[(curves.method == "twonn") & (curves.scale <= 8)]
-for (size, curve), shade in zip(sizes.groupby("n_points", sort=False), plt.get_cmap("cividis")([0.05, 0.35, 0.6, 0.85])):
-    figures.profile(axis, curve.layer / n_blocks, curve.id, curve.id_err, name=f"N = {size:,}", color=shade)
+for (size, curve), shade in zip(
+    sizes.groupby("n_points", sort=False),
+    plt.get_cmap("cividis")([0.05, 0.35, 0.6, 0.85]),
+):
+    figures.profile(
+        axis,
+        curve.layer / n_blocks,
+        curve.id,
+        curve.id_err,
+        name=f"N = {size:,}",
+        color=shade,
+    )
 axis.set_ylabel("intrinsic dimension")
 figures.depth_axis(axis)
 axis.legend()
@@ -201,24 +285,51 @@ plt.show()
 # %% tags=["hide-input"]
 paths.results.mkdir(parents=True, exist_ok=True)
 curves.to_csv(paths.results / "id_scaling.csv", index=False, float_format="%.6g")
-profiles = pd.concat([s.profile.assign(rule=rule, depth=lambda p: p.layer / n_blocks) for rule, s in rules.items()])
+profiles = pd.concat(
+    [
+        s.profile.assign(rule=rule, depth=lambda p: p.layer / n_blocks)
+        for rule, s in rules.items()
+    ]
+)
 profiles.to_csv(paths.results / "id_profile.csv", index=False, float_format="%.6g")
-write_json(paths.results / "provenance.json", {
-    "model": representations.model, "dataset": representations.dataset, "n_samples": n, "n_blocks": n_blocks,
-    "scale_rule": scale_rule, "scale": chosen.scale, "plateau": bool(rules["auto"].plateau),
-    "semantic_layer": semantic.layer, "semantic_kind": semantic.kind, "machine": provenance()})
+write_json(
+    paths.results / "provenance.json",
+    {
+        "model": representations.model,
+        "dataset": representations.dataset,
+        "n_samples": n,
+        "n_blocks": n_blocks,
+        "scale_rule": scale_rule,
+        "scale": chosen.scale,
+        "plateau": bool(rules["auto"].plateau),
+        "semantic_layer": semantic.layer,
+        "semantic_kind": semantic.kind,
+        "machine": provenance(),
+    },
+)
 
 # %% [markdown]
 # ## What we saw
 
 # %% tags=["hide-input"]
 peak, body = p.loc[p.id.idxmax()], p[p.layer <= n_blocks]
-found = (f"The profile has a {semantic.kind} after its peak at layer {semantic.layer} (depth {semantic.layer / n_blocks:.2f}; layers "
-         f"{semantic.low} to {semantic.high} can't be told from it)." if semantic.layer is not None
-         else "The profile has no minimum or plateau after a peak that its errors support, so no layer is singled out.")
+found = (
+    f"The profile has a {semantic.kind} after its peak at layer {semantic.layer} (depth {semantic.layer / n_blocks:.2f}; layers "
+    f"{semantic.low} to {semantic.high} can't be told from it)."
+    if semantic.layer is not None
+    else "The profile has no minimum or plateau after a peak that its errors support, so no layer is singled out."
+)
 flat = controls.get("untrained network")
-beside = "" if flat is None else f"- Untrained, the same network's profile lies between {flat.min():.1f} and {flat.max():.1f}.\n"
-shapes = [np.corrcoef(p.id, s.profile.id)[0, 1] for rule, s in rules.items() if rule != scale_rule]
+beside = (
+    ""
+    if flat is None
+    else f"- Untrained, the same network's profile lies between {flat.min():.1f} and {flat.max():.1f}.\n"
+)
+shapes = [
+    np.corrcoef(p.id, s.profile.id)[0, 1]
+    for rule, s in rules.items()
+    if rule != scale_rule
+]
 Markdown(f"""
 - Read by `{scale_rule}`, the ID goes from {p.id.iloc[0]:.1f} at the first layer to {peak.id:.1f} at layer {int(peak.layer)} (depth {peak.layer / n_blocks:.2f}), and is {body.id.iloc[-1]:.1f} at the final norm.
 - {found}

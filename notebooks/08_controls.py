@@ -38,8 +38,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import skdim
-from georep_utils import dimension, figures, manifolds, neighbors
 from IPython.display import Markdown
+
+from georep_utils import dimension, figures, manifolds, neighbors
 
 figures.use_style()
 RULES = ["paper_text", "igpt_release", "gride_small_k", "auto"]
@@ -48,13 +49,26 @@ SHADES = dict(zip(RULES, ["#00798c", "#d1495b", "#edae49", "#33333b"]))
 # %% [markdown]
 # One cloud is treated as a network of one layer: the same curves, the same rules.
 
+
 # %%
 def read(X, near=None):
     """ID under every rule, and whether `auto` vouches for it with a plateau."""
-    near = near or neighbors.nearest_neighbors(X, 2, 2 ** int(np.log2(min(1024, len(X) - 1))), device)
-    curves = pd.concat([dimension.twonn_scaling(X, (4, 32), device=device), dimension.gride_scaling(near)]).assign(layer=0)
-    chosen = {rule: dimension.select_scale(curves, rule, device=device) for rule in RULES}
-    return {rule: s.profile.id[0] for rule, s in chosen.items()} | {"plateau": chosen["auto"].plateau, "scale": chosen["auto"].scale}
+    near = near or neighbors.nearest_neighbors(
+        X, 2, 2 ** int(np.log2(min(1024, len(X) - 1))), device
+    )
+    curves = pd.concat(
+        [
+            dimension.twonn_scaling(X, (4, 32), device=device),
+            dimension.gride_scaling(near),
+        ]
+    ).assign(layer=0)
+    chosen = {
+        rule: dimension.select_scale(curves, rule, device=device) for rule in RULES
+    }
+    return {rule: s.profile.id[0] for rule, s in chosen.items()} | {
+        "plateau": chosen["auto"].plateau,
+        "scale": chosen["auto"].scale,
+    }
 
 
 # %% [markdown]
@@ -64,21 +78,56 @@ def read(X, near=None):
 # neighbour of a point sits on one side. Each rule is off by a factor that grows with dimension and shrinks, slowly, with $N$.
 
 # %%
-balls = pd.DataFrame([{"truth": d, "seed": seed} | read(manifolds.hyperball(n, d, seed=seed)) for d in ball_dimensions for seed in seeds])
+balls = pd.DataFrame(
+    [
+        {"truth": d, "seed": seed} | read(manifolds.hyperball(n, d, seed=seed))
+        for d in ball_dimensions
+        for seed in seeds
+    ]
+)
 bias = balls[RULES].div(balls.truth, axis=0).sub(1).groupby(balls.truth)
-pd.concat({"bias": bias.mean(), "spread": bias.std()}, axis=1).swaplevel(axis=1)[RULES].style.format("{:+.1%}")
+pd.concat({"bias": bias.mean(), "spread": bias.std()}, axis=1).swaplevel(axis=1)[
+    RULES
+].style.format("{:+.1%}")
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-balls", "caption": "Estimated over true dimension of balls. Lines: mean over clouds; points: single clouds; filled black points: clouds for which auto vouches with a plateau. The grey band is the tolerance. High dimensions are underestimated by every rule, by factors, and the flag says so."}, "image": {"alt": "Ratio of estimated to true dimension against true dimension for four rules"}}
 fig, axis = figures.panels()
 axis.axhspan(1 - tolerance, 1 + tolerance, color="#dddddd", lw=0)
 for rule in RULES:
-    axis.plot(bias.mean().index, 1 + bias.mean()[rule], color=SHADES[rule], label=rule, linestyle="--" if rule == "auto" else "-")
-    axis.plot(balls.truth, balls[rule] / balls.truth, "o", color=SHADES[rule], mfc="white", ms=4)
+    axis.plot(
+        bias.mean().index,
+        1 + bias.mean()[rule],
+        color=SHADES[rule],
+        label=rule,
+        linestyle="--" if rule == "auto" else "-",
+    )
+    axis.plot(
+        balls.truth,
+        balls[rule] / balls.truth,
+        "o",
+        color=SHADES[rule],
+        mfc="white",
+        ms=4,
+    )
 vouched = balls[balls.plateau]
-axis.plot(vouched.truth, vouched.auto / vouched.truth, "o", color="black", ms=5, label="auto, with a plateau")
-axis.set(xscale="log", xlabel="true dimension", ylabel="estimated / true dimension", ylim=(0, 1.25))
+axis.plot(
+    vouched.truth,
+    vouched.auto / vouched.truth,
+    "o",
+    color="black",
+    ms=5,
+    label="auto, with a plateau",
+)
+axis.set(
+    xscale="log",
+    xlabel="true dimension",
+    ylabel="estimated / true dimension",
+    ylim=(0, 1.25),
+)
 axis.legend(fontsize=8.5)
-figures.note(fig, f"uniform balls, N = {n:,}, {len(seeds)} clouds a dimension; computed here")
+figures.note(
+    fig, f"uniform balls, N = {n:,}, {len(seeds)} clouds a dimension; computed here"
+)
 plt.show()
 
 # %% [markdown]
@@ -88,7 +137,13 @@ plt.show()
 # width is no part of what is measured.
 
 # %%
-embedded = pd.DataFrame([{"ambient": width} | read(manifolds.hyperball(n_embedded, embedded_dimension, width)) for width in ambient])
+embedded = pd.DataFrame(
+    [
+        {"ambient": width}
+        | read(manifolds.hyperball(n_embedded, embedded_dimension, width))
+        for width in ambient
+    ]
+)
 embedded.set_index("ambient")[RULES].style.format("{:.2f}")
 
 # %% [markdown]
@@ -111,7 +166,9 @@ clouds = {
 # %%
 rows = {}
 for name, (truth, X) in clouds.items():
-    near = neighbors.nearest_neighbors(X, 100, 2 ** int(np.log2(min(1024, len(X) - 1))), device)
+    near = neighbors.nearest_neighbors(
+        X, 100, 2 ** int(np.log2(min(1024, len(X) - 1))), device
+    )
     local = skdim.id.lPCA().fit_pw(X, precomputed_knn=near.indices[:local_points])
     rows[name] = {"truth": truth} | read(X, near) | {
         "skdim TwoNN": skdim.id.TwoNN().fit(X).dimension_, "skdim MLE": skdim.id.MLE().fit(X).dimension_,
@@ -120,9 +177,22 @@ plateaus = pd.DataFrame(rows).T.infer_objects()
 estimators = [*RULES, "skdim TwoNN", "skdim MLE", "skdim lPCA"]
 
 # %% tags=["hide-input"]
-wrong = plateaus[estimators].div(plateaus.truth.astype(float), axis=0).astype(float).sub(1).abs() > tolerance
-plateaus[["truth", "plateau", "scale", *estimators]].style.format("{:.2f}", subset=["scale", *estimators]).apply(
-    lambda column: np.where(wrong[column.name], "color: #c8102e; font-weight: bold", ""), subset=estimators)
+wrong = (
+    plateaus[estimators]
+    .div(plateaus.truth.astype(float), axis=0)
+    .astype(float)
+    .sub(1)
+    .abs()
+    > tolerance
+)
+plateaus[["truth", "plateau", "scale", *estimators]].style.format(
+    "{:.2f}", subset=["scale", *estimators]
+).apply(
+    lambda column: np.where(
+        wrong[column.name], "color: #c8102e; font-weight: bold", ""
+    ),
+    subset=estimators,
+)
 
 # %% [markdown]
 # ## Without a lower dimension
@@ -132,7 +202,9 @@ plateaus[["truth", "plateau", "scale", *estimators]].style.format("{:.2f}", subs
 # the same $N$ and the same estimate, and must refuse.
 
 # %%
-gaussians = pd.DataFrame({d: read(manifolds.gaussian(n, d, seed=1)) for d in gaussian_dimensions}).T.rename_axis("dimension")
+gaussians = pd.DataFrame(
+    {d: read(manifolds.gaussian(n, d, seed=1)) for d in gaussian_dimensions}
+).T.rename_axis("dimension")
 gaussians[["plateau", *RULES]].style.format("{:.1f}", subset=RULES)
 
 # %% [markdown]
@@ -142,9 +214,18 @@ gaussians[["plateau", *RULES]].style.format("{:.1f}", subset=RULES)
 mean = bias.mean()
 ratio = plateaus.paper_text.astype(float) / plateaus.truth.astype(float)
 high, low = ratio.index[ratio > 1 + tolerance], ratio.index[ratio < 1 - tolerance]
-first = {rule: next((d for d in mean.index if abs(mean.loc[d, rule]) > tolerance), None) for rule in RULES}
-limits = "; ".join(f"`{rule}` " + (f"from dimension {d}" if d else "at none of them") for rule, d in first.items())
-sure, unsure = plateaus[plateaus.plateau.astype(bool)], plateaus[~plateaus.plateau.astype(bool)]
+first = {
+    rule: next((d for d in mean.index if abs(mean.loc[d, rule]) > tolerance), None)
+    for rule in RULES
+}
+limits = "; ".join(
+    f"`{rule}` " + (f"from dimension {d}" if d else "at none of them")
+    for rule, d in first.items()
+)
+sure, unsure = (
+    plateaus[plateaus.plateau.astype(bool)],
+    plateaus[~plateaus.plateau.astype(bool)],
+)
 right = ~wrong.loc[sure.index, "auto"]
 moved = (embedded[RULES].max() / embedded[RULES].min() - 1).max()
 seen = balls.groupby("truth").plateau.mean()

@@ -24,7 +24,11 @@
 run = "paper"
 released_dir = "data/released"
 results = "book/results"
-rules = {"igpt-small": "igpt_release", "igpt-medium": "igpt_release", "igpt-large": "igpt_release"}
+rules = {
+    "igpt-small": "igpt_release",
+    "igpt-medium": "igpt_release",
+    "igpt-large": "igpt_release",
+}
 errors = 3.0
 share_to_agree = 0.9
 max_tolerance = 0.1
@@ -38,8 +42,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from georep_utils import figures, released, report
 from IPython.display import Markdown, display
+
+from georep_utils import figures, released, report
 
 figures.use_style()
 archives = Path(released_dir)
@@ -57,9 +62,15 @@ runs = list(ours.model.unique())
 
 # %%
 compared = report.compare(theirs, ours, errors)
-counts = compared.groupby(["model", "quantity"], sort=False).verdict.value_counts().unstack(fill_value=0)
+counts = (
+    compared.groupby(["model", "quantity"], sort=False)
+    .verdict.value_counts()
+    .unstack(fill_value=0)
+)
 counts = counts.reindex(columns=["agrees", "differs", "not run here"], fill_value=0)
-measured = compared[compared.verdict != "not run here"].assign(size=lambda c: c.difference.abs())
+measured = compared[compared.verdict != "not run here"].assign(
+    size=lambda c: c.difference.abs()
+)
 counts["largest difference"] = measured.groupby(["model", "quantity"])["size"].max()
 counts.round(3).astype(object).fillna("–")
 
@@ -76,15 +87,37 @@ done = answer[answer.verdict != "not run here"]
 if done.empty:
     sentence = f"None of the paper's {len(answer)} models has been run here, so its {len(theirs)} numbers are neither confirmed nor refuted."
 else:
-    sentence = (f"Of the paper's {len(answer)} models {len(done)} were run here: "
-                + "; ".join(f"{name} {row.verdict} ({row.agrees} of {row.numbers} numbers agree)" for name, row in done.iterrows()) + ".")
-Markdown(f"**{sentence}** A run counts when it has the name of the paper's model ({', '.join(answer.index)}).")
+    sentence = (
+        f"Of the paper's {len(answer)} models {len(done)} were run here: "
+        + "; ".join(
+            f"{name} {row.verdict} ({row.agrees} of {row.numbers} numbers agree)"
+            for name, row in done.iterrows()
+        )
+        + "."
+    )
+Markdown(
+    f"**{sentence}** A run counts when it has the name of the paper's model ({', '.join(answer.index)})."
+)
 
 # %% [markdown]
 # All of the numbers:
 
 # %% tags=["hide-input", "hide-output"]
-shown = compared[["model", "quantity", "layer", "value", "error", "source", "ours", "ours_error", "difference", "tolerance", "verdict"]]
+shown = compared[
+    [
+        "model",
+        "quantity",
+        "layer",
+        "value",
+        "error",
+        "source",
+        "ours",
+        "ours_error",
+        "difference",
+        "tolerance",
+        "verdict",
+    ]
+]
 with pd.option_context("display.max_rows", None):
     display(shown.round(3).astype(object).fillna("–"))
 
@@ -99,7 +132,11 @@ dynamics = report.tables("training_dynamics.csv", results)
 tested = {}
 for who, curves in {"the paper": theirs, "this book": ours}.items():
     for name, part in curves.groupby("model", sort=False):
-        steps = dynamics[dynamics.run == name] if who == "this book" and len(dynamics) else None
+        steps = (
+            dynamics[dynamics.run == name]
+            if who == "this book" and len(dynamics)
+            else None
+        )
         tested[who, name] = report.claims(part, steps, k, prominence, near)
 claims = pd.DataFrame(tested)
 claims.replace({True: "yes", False: "no"}).fillna("–")
@@ -117,18 +154,55 @@ for name, part in profiles.groupby("run") if len(profiles) else []:
     wide = part[part.depth <= 1].pivot(index="layer", columns="rule", values="id")
     plateau = part.groupby("rule").plateau.mean()
     for rule in wide.columns:
-        same, height = np.corrcoef(wide[rule], wide.paper_text)[0, 1], wide[rule].mean() / wide.paper_text.mean()
-        rows.append((name, rule, part[part.rule == rule].scale.iloc[0], same, height, wide[rule].idxmax(), plateau[rule]))
-ruled = pd.DataFrame(rows, columns=["run", "rule", "N/n", "correlation", "height", "layer of the peak", "layers with a plateau"])
+        same, height = (
+            np.corrcoef(wide[rule], wide.paper_text)[0, 1],
+            wide[rule].mean() / wide.paper_text.mean(),
+        )
+        rows.append(
+            (
+                name,
+                rule,
+                part[part.rule == rule].scale.iloc[0],
+                same,
+                height,
+                wide[rule].idxmax(),
+                plateau[rule],
+            )
+        )
+ruled = pd.DataFrame(
+    rows,
+    columns=[
+        "run",
+        "rule",
+        "N/n",
+        "correlation",
+        "height",
+        "layer of the peak",
+        "layers with a plateau",
+    ],
+)
 ruled.round(3).set_index(["run", "rule"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-rules", "caption": "The four rules on every run: each profile over its own mean, so that only the shape is left."}, "image": {"alt": "ID profiles over their mean under four scale rules, one panel a run"}}
 names = list(profiles.run.unique()) if len(profiles) else []
-fig, axes = figures.panels(max(1, len(names)), width=max(6, 4 * len(names)), sharey=True, squeeze=False)
+fig, axes = figures.panels(
+    max(1, len(names)), width=max(6, 4 * len(names)), sharey=True, squeeze=False
+)
 for axis, name in zip(axes[0], names):
-    for (rule, part), shade in zip(profiles[profiles.run == name].groupby("rule", sort=False), ["#00798c", "#d1495b", "#edae49", "#33333b"]):
-        figures.profile(axis, part.depth, part.id / part.id.mean(), part.id_err / part.id.mean(), name=rule, color=shade, markersize=3,
-                        linestyle="--" if rule == "auto" else "-")
+    for (rule, part), shade in zip(
+        profiles[profiles.run == name].groupby("rule", sort=False),
+        ["#00798c", "#d1495b", "#edae49", "#33333b"],
+    ):
+        figures.profile(
+            axis,
+            part.depth,
+            part.id / part.id.mean(),
+            part.id_err / part.id.mean(),
+            name=rule,
+            color=shade,
+            markersize=3,
+            linestyle="--" if rule == "auto" else "-",
+        )
     axis.set_title(name)
     figures.depth_axis(axis, "relative depth")
 if names:
@@ -136,7 +210,10 @@ if names:
 else:
     figures.absent(axes[0, 0], "no run has finished yet")
 axes[0, 0].set_ylabel("ID / its mean over layers")
-figures.note(fig, "measured here: " + ", ".join(f"{name} (N = {samples[name]:,})" for name in names))
+figures.note(
+    fig,
+    "measured here: " + ", ".join(f"{name} (N = {samples[name]:,})" for name in names),
+)
 plt.show()
 
 # %% [markdown]
@@ -153,17 +230,29 @@ choices.set_index(["run", "n_samples", "choice"]).round(3) if len(choices) else 
 # %% [markdown]
 # ## What we saw
 
+
 # %% tags=["hide-input"]
 def tally(who):
     part = claims[who] if who in claims else pd.DataFrame()
     return f"{int((part == True).sum().sum())} of {int(part.notna().sum().sum())}"
 
 
-broken = {name: [text for text, holds in claims["this book", name].items() if holds is False] for name in runs}
-failures = "".join(f"\n- On {name} these do not hold: {'; '.join(texts)}." for name, texts in broken.items() if texts)
+broken = {
+    name: [text for text, holds in claims["this book", name].items() if holds is False]
+    for name in runs
+}
+failures = "".join(
+    f"\n- On {name} these do not hold: {'; '.join(texts)}."
+    for name, texts in broken.items()
+    if texts
+)
 others = ruled[ruled.rule != "paper_text"]
-shapes = ("" if others.empty else f"\n- The other scale rules correlate with `paper_text` at {others.correlation.min():.2f} or more, and read "
-          f"{others.height.min():.2f} to {others.height.max():.2f} times its height.")
+shapes = (
+    ""
+    if others.empty
+    else f"\n- The other scale rules correlate with `paper_text` at {others.correlation.min():.2f} or more, and read "
+    f"{others.height.min():.2f} to {others.height.max():.2f} times its height."
+)
 Markdown(f"""
 - {sentence}
 - Statements that hold: {tally("the paper")} testable ones on the published curves, {tally("this book")} on the runs of this book.{failures}{shapes}

@@ -19,6 +19,12 @@ from georep_utils import download
 from georep_utils.download import RemoteFile, fetch, hub_model, unpack
 from georep_utils.paths import UserError
 
+
+@pytest.fixture(autouse=True)
+def hub_can_be_asked(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
 BYTES = np.random.default_rng(0).bytes(500_000)
 SHA = hashlib.sha256(BYTES).hexdigest()
 QUICK = {"backoff": 0.01, "progress": False}
