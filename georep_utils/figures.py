@@ -116,10 +116,10 @@ def id_map(table: pd.DataFrame, title: str) -> Figure:
 
 
 def mark(axis, x: float, text: str, color: str = "black") -> None:
-    """A dashed vertical line with its meaning at the top."""
+    """A dashed vertical line with its meaning at the foot."""
     axis.axvline(x, color=color, lw=0.9, ls="--")
-    axis.annotate(text, (x, 1), xycoords=("data", "axes fraction"), xytext=(3, -2), textcoords="offset points",
-                  fontsize=8.5, color=color, va="top")  # fmt: skip
+    axis.annotate(text, (x, 0), xycoords=("data", "axes fraction"), xytext=(3, 3), textcoords="offset points",
+                  fontsize=8.5, color=color, va="bottom")  # fmt: skip
 
 
 def absent(axis, text: str) -> None:

@@ -221,7 +221,7 @@ if untrained.exists():
 semantic = dimension.semantic_layer(chosen.profile, prominence)
 semantic
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-profile", "caption": "Fig. 1 for this run. Left: intrinsic dimension against relative depth, with one standard error, trained and untrained; the dashed line is the layer that the profile singles out, if any. Right: beside shuffled features and Gaussian clouds, on a logarithmic axis. Where there is a dotted end, it is the output: logits."}, "image": {"alt": "Intrinsic dimension against relative depth for the trained network and its controls"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-profile", "caption": "The paper's Fig. 1, for this run. Left: intrinsic dimension against relative depth, with one standard error, trained and untrained; the dashed line is the layer that the profile singles out, if any. Right: beside shuffled features and Gaussian clouds, on a logarithmic axis. Where there is a dotted end, it is the output: logits."}, "image": {"alt": "Intrinsic dimension against relative depth for the trained network and its controls"}}
 p = chosen.profile
 fig, axes = figures.panels(2, width=9, height=3.9)
 for axis, names in zip(axes, [["untrained network"], list(controls)]):

@@ -89,7 +89,7 @@ for k in data_k:
 between = pd.DataFrame(rows, columns=["layer", "k", "overlap", "with"])
 between["depth"] = between.layer / n_blocks
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-data-overlap", "caption": "Fig. 2 for this run. Left: the overlap of each layer with the next. Right: of each layer with the first layer and with the final norm. Where the left curve is low, the network is rearranging neighbourhoods."}, "image": {"alt": "Neighbourhood overlap of consecutive layers, and with the first and last layer, against relative depth"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-data-overlap", "caption": "The paper's Fig. 2, for this run. Left: the overlap of each layer with the next. Right: of each layer with the first layer and with the final norm. Where the left curve is low, the network is rearranging neighbourhoods."}, "image": {"alt": "Neighbourhood overlap of consecutive layers, and with the first and last layer, against relative depth"}}
 fig, axes = figures.panels(2, width=9, sharey=True)
 for k, style in zip(data_k, ["-", "--"]):
     for axis, pairs in zip(axes, [["next"], ["first", "final norm"]]):
@@ -149,7 +149,7 @@ if labels is not None:
 by_label = pd.DataFrame(rows, columns=["network", "layer", "k", "overlap"])
 by_label["depth"] = by_label.layer / n_blocks
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-label-overlap", "caption": "Fig. 4 for this run. Share of neighbours with the point's own label against relative depth. Left: trained and untrained network; the dashed line marks the layer that the ID profile singled out, if there is one. Right: other neighbourhood sizes change the height, not the shape."}, "image": {"alt": "Label overlap against relative depth, for several numbers of neighbours, trained and untrained"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-label-overlap", "caption": "The paper's Fig. 4, for this run. Share of neighbours with the point's own label against relative depth. Left: trained and untrained network; the dashed line marks the layer that the ID profile singled out, if there is one. Right: other neighbourhood sizes change the height, not the shape."}, "image": {"alt": "Label overlap against relative depth, for several numbers of neighbours, trained and untrained"}}
 semantic = (read_json(paths.results / "provenance.json") or {}).get("semantic_layer")
 if labels is not None:
     fig, axes = figures.panels(2, width=9, sharey=True)

@@ -116,7 +116,7 @@ dynamics = pd.DataFrame(
 )
 dynamics["n_samples"] = len(data)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-dynamics", "caption": "Fig. 3 for this run: intrinsic dimension (left) and label overlap (right) against relative depth, from the untrained network (dark) to the trained one (bright)."}, "image": {"alt": "Two panels: intrinsic dimension and label overlap against relative depth, a curve a checkpoint"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-dynamics", "caption": "The paper's Fig. 3, for this run: intrinsic dimension (left) and label overlap (right) against relative depth, from the untrained network (dark) to the trained one (bright)."}, "image": {"alt": "Two panels: intrinsic dimension and label overlap against relative depth, a curve a checkpoint"}}
 fig, axes = figures.panels(2, width=9)
 shades = plt.get_cmap("plasma")(np.linspace(0.05, 0.85, len(checkpoints)))
 for (name, part), shade in zip(dynamics.groupby("checkpoint", sort=False), shades):

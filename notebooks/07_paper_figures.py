@@ -143,7 +143,7 @@ stars = {
 # ## Figure 1: intrinsic dimension
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-id", "caption": "Fig. 1 of the paper. Intrinsic dimension against relative depth. The star is the layer that the profile singles out: the first minimum or plateau after the first peak."}, "image": {"alt": "Intrinsic dimension against relative depth: published ImageGPT and ESM-2 models on the left, runs of this book on the right"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-id", "caption": "The paper's Fig. 1 (left) and this book (right). Intrinsic dimension against relative depth. The star is the layer that the profile singles out: the first minimum or plateau after the first peak."}, "image": {"alt": "Intrinsic dimension against relative depth: published ImageGPT and ESM-2 models on the left, runs of this book on the right"}}
 def curve(curves, quantity):
     return curves[(curves.quantity == quantity) & (curves.k.isna() | (curves.k == k))]
 
@@ -162,7 +162,7 @@ plt.show()
 # %% [markdown]
 # ## Figure 2: overlap of consecutive layers
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-consecutive", "caption": "Fig. 2 of the paper. Neighbourhood overlap of each layer with the next, for two numbers of neighbours. The inset holds every k that was stored for the first run: k moves the height more than the shape."}, "image": {"alt": "Overlap of consecutive layers against relative depth for the runs of this book"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-consecutive", "caption": "The paper's Fig. 2 (left) and this book (right). Neighbourhood overlap of each layer with the next, for two numbers of neighbours. The inset holds every k that was stored for the first run: k moves the height more than the shape."}, "image": {"alt": "Overlap of consecutive layers against relative depth for the runs of this book"}}
 fig, axes = figures.panels(2, width=9, sharex=True, sharey=True)
 read, following = (c[c.quantity == "consecutive_overlap"] for c in (theirs, ours))
 if read.empty:
@@ -229,7 +229,7 @@ means.rename_axis(columns="mean overlap with the next layer").round(3)
 # %% [markdown]
 # ## Figure 3: over training
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-training", "caption": "Fig. 3 of the paper. Intrinsic dimension against relative depth at checkpoints of one training, dark to bright. The curves of iGPT-L in the paper are not released."}, "image": {"alt": "Intrinsic dimension against relative depth for several checkpoints of a run"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-training", "caption": "The paper's Fig. 3 (left) and this book (right). Intrinsic dimension against relative depth at checkpoints of one training, dark to bright. The curves of iGPT-L in the paper are not released."}, "image": {"alt": "Intrinsic dimension against relative depth for several checkpoints of a run"}}
 dynamics = report.tables("training_dynamics.csv", results)
 trained = list(dynamics.run.unique()) if len(dynamics) else []
 fig, axes = figures.panels(
@@ -272,7 +272,7 @@ plt.show()
 # %% [markdown]
 # ## Figure 4: overlap with the labels
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-labels", "caption": "Fig. 4 of the paper. Share of the k nearest neighbours that carry the point's own label, against relative depth. The star is the layer that the ID profile singled out: where it sits on the top of its curve, the advice was good."}, "image": {"alt": "Label overlap against relative depth: published models on the left, runs of this book on the right, with stars at the layers chosen by intrinsic dimension"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-labels", "caption": "The paper's Fig. 4 (left) and this book (right). Share of the k nearest neighbours that carry the point's own label, against relative depth. The star is the layer that the ID profile singled out: where it sits on the top of its curve, the advice was good."}, "image": {"alt": "Label overlap against relative depth: published models on the left, runs of this book on the right, with stars at the layers chosen by intrinsic dimension"}}
 quantity = "label_overlap"
 fig = figures.theirs_and_ours(
     curve(theirs, quantity),
