@@ -57,6 +57,7 @@ def show(entry: str) -> None:
     folder, name = (REPOSITORY / entry).parent, Path(entry).name
     with atomic(folder / f"{name}.ipynb") as temporary:
         notebook = jupytext.read(REPOSITORY / "notebooks" / f"{name}.py")
+        notebook.metadata.setdefault("language_info", {"name": "python"})
         for number, cell in enumerate(notebook.cells):
             cell["id"] = f"cell-{number}"
         nbformat.write(as_page(notebook, folder.name), temporary)

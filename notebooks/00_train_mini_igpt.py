@@ -284,9 +284,9 @@ began = time.time() - (log[-1]["seconds"] if log and "seconds" in log[-1] else 0
 for step in tqdm(
     range(start, steps + 1), initial=start, total=steps, mininterval=10, unit="step"
 ):
-    if step in keep:
+    if step in keep and keep[step] not in [entry.get("checkpoint") for entry in log]:
         save_checkpoint(keep[step], step)
-    if step % save_every == 0 and step > start or step == steps:
+    if step > start and (step % save_every == 0 or step == steps):
         log.append(
             {
                 "step": step,
@@ -342,7 +342,7 @@ card = {
     "hours": log[-1].get("seconds", 0) / 3600,
     "hardware": torch.cuda.get_device_name()
     if device == "cuda"
-    else f"{torch.get_num_threads()} CPU cores",
+    else f"a CPU ({torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)})",
     "log": log,
 }
 write_json(out_dir / "log.json", card)
