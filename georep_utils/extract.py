@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from tqdm import tqdm
 
 from .paths import UserError, atomic, digest, read_json, write_json
 
-BATCH_TOKENS = {"cpu": 2**13, "cuda": 2**18}
+BATCH_TOKENS = {"cpu": 2**12, "cuda": 2**18}
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def extract(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = 
             progress: bool = True) -> Representations:  # fmt: skip
     """Write layer_LL.npy, (N, width) float32, for each of `layers` (None: all), and the labels beside them.
 
-    batch_tokens: most tokens in a batch; None: 2^13 on a CPU, 2^18 on a GPU. It is halved when memory runs out.
+    batch_tokens: most tokens in a batch; None: 2^12 on a CPU, 2^18 on a GPU. It is halved when memory runs out.
     Memory holds the model and two batches, whatever N. Interrupted work goes on at the batch where it stopped, unless
     the model, the data or an option changed.
     Raises UserError for data that don't suit the model, layers it has not, and a disk too small, before any work.
@@ -111,21 +113,35 @@ def extract(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = 
         write_json(partial / "progress.json", state)
 
     try:
-        with ThreadPoolExecutor(1) as writer:
-            waiting, pieces = None, 1
+        with side_by_side(model) as (pool, workers):
+            waiting, pieces = deque(), 1
             for number in range(done, len(todo)):
-                pooled, pieces = forward(model, dataset, todo[number], pieces)
-                if waiting is not None:
-                    waiting.result()
-                waiting = writer.submit(write, number, [pooled[model.layers.index(layer)] for layer in layers])
-                bar.update(len(todo[number]))
-            if waiting is not None:
-                waiting.result()
+                waiting.append((number, pool.submit(forward, model, dataset, todo[number], pieces)))
+                while len(waiting) > (workers if number + 1 < len(todo) else 0):
+                    first, result = waiting.popleft()
+                    pooled, fitted = result.result()
+                    pieces = max(pieces, fitted)
+                    write(first, [pooled[model.layers.index(layer)] for layer in layers])
+                    bar.update(len(todo[first]))
     finally:
         bar.close()
         for stream in streams:
             stream.close()
     return finish(partial, out_dir, model, dataset, layers, time.perf_counter() - began)
+
+
+@contextlib.contextmanager
+def side_by_side(model):
+    """A pool that computes batches ahead, and how many at once. On a CPU a model that says it may be called from several
+    threads gets a batch a thread: faster than several threads a batch, and the same bits whatever their number."""
+    threads = torch.get_num_threads()
+    alone = model.device.type != "cpu" or not getattr(model, "reentrant", False)
+    options = {} if alone else {"initializer": torch.set_num_threads, "initargs": (1,)}
+    try:
+        with ThreadPoolExecutor(1 if alone else threads, **options) as pool:
+            yield pool, 1 if alone else threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 def forward(model, dataset, rows: np.ndarray, pieces: int) -> tuple[list[np.ndarray], int]:

@@ -171,6 +171,7 @@ class IGPTModel:
     device: torch.device
     dtype: str
     kind: str = "tokens"
+    reentrant: bool = True
 
     @property
     def n_blocks(self) -> int:

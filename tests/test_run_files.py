@@ -378,3 +378,13 @@ def test_all_five_notebooks_run_on_a_model_of_the_true_class_and_depth(run, hub,
         execute(run, ["01", "02", "03", "04", "05"], data_dir=str(here / "data"), download__hub_endpoint=server.url)
     left = {path.name for path in (here / "book/results" / run).iterdir()}
     assert left >= {"id_scaling.csv", "id_profile.csv", "overlaps.csv", "provenance.json"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", list(RUNS))
+def test_all_five_notebooks_run_on_an_image_model_of_the_true_depth(run, openai, here):
+    with serve_tree(openai) as server:
+        execute(run, ["01", "02", "03", "04", "05"], download__openai_url=server.url,
+                intrinsic_dimension__scale_rule="paper_text", **small_images(here))  # fmt: skip
+    left = {path.name for path in (here / "book/results" / run).iterdir()}
+    assert left >= {"id_scaling.csv", "id_profile.csv", "overlaps.csv", "provenance.json"}
