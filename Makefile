@@ -2,6 +2,7 @@
 PYTHON ?= python3
 RUN ?= igpt-mini
 ARGS ?=
+export OMP_WAIT_POLICY ?= PASSIVE
 
 VENV := .venv
 READY := $(VENV)/.installed

@@ -190,6 +190,7 @@ def execute(notebook: str, parameters: Mapping, paths: RunPaths) -> None:
     source, result = work / f".{notebook}.ipynb", work / f"{notebook}.ipynb"
     nbformat.write(jupytext.read(notebook_file(notebook)), source)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait stall a shared machine
     try:
         papermill.execute_notebook(source, result, dict(parameters), cwd=REPOSITORY, kernel_name="python3", language="python",
                                    progress_bar=False, stderr_file=sys.stderr,
