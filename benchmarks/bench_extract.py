@@ -106,7 +106,7 @@ def main() -> None:
     shapes = {"24 blocks of width 64, 196 tokens": (24, 64, 4, 16, 196), "iGPT-S, 1024 tokens": (24, 512, 8, 512, 1024)}
     if options.quick:
         shapes = {"4 blocks of width 64, 196 tokens": (4, 64, 4, 16, 196)}
-    rows = []
+    facts, rows = machine_facts(device), []
     for name, shape in shapes.items():
         batch = (32 if shape[4] < 1000 else 2) if device.type == "cpu" else 64
         tokens = np.random.default_rng(0).integers(0, shape[3], (batch, shape[4]))
@@ -116,8 +116,8 @@ def main() -> None:
             synchronised(lambda o=other, t=tokens: o(t), device),
         )
         mine(), theirs()
-        facts = {"shape": name, "images": batch, "dtype": "float32"}
-        row = compare("extraction", "transformers' ImageGPTModel, eager", mine, theirs, options.repeats, **facts)
+        case = {"shape": name, "images": batch, "dtype": "float32"}
+        row = compare("extraction", "transformers' ImageGPTModel, eager", mine, theirs, options.repeats, **case)
         row["images_per_second"] = batch / row["ours_seconds"]
         row["operations_per_second"] = flops(shape[0], shape[1], shape[4], shape[3]) * row["images_per_second"]
         rows.append(row)
@@ -126,7 +126,7 @@ def main() -> None:
             quick = synchronised(lambda m=fast, t=tokens: m.forward(t), device)
             quick()
             row = compare("extraction", "transformers' ImageGPTModel, eager", quick, theirs, options.repeats,
-                          **facts | {"dtype": "bfloat16"})  # fmt: skip
+                          **case | {"dtype": "bfloat16"})  # fmt: skip
             row["images_per_second"] = batch / row["ours_seconds"]
             row["operations_per_second"] = flops(shape[0], shape[1], shape[4], shape[3]) * row["images_per_second"]
             row["share_of_matrix_rate"] = row["operations_per_second"] / matrix_rate(device, torch.bfloat16)
@@ -135,7 +135,7 @@ def main() -> None:
         rows.append({"what": "peak memory of extraction", "n": n, "resident_MiB": peak_rss(n)})
         print(rows[-1])
     path = options.out / f"extract-{device.type}{'-quick' if options.quick else ''}.json"
-    write_json(path, machine_facts(device) | {"rows": rows})
+    write_json(path, facts | {"rows": rows})
     print(path)
 
 

@@ -194,24 +194,28 @@ def main() -> None:
                 slow = lambda Y=Y: scikit_learn_way(Y, 50, 1024)
                 way = "scikit-learn chunked distances with partition, this host's cores"
                 rows.append(compare("neighbours", way, search(Y, maxk, top, name), slow, 1, **facts))
-    machine = {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "load": load,
-    }
+    name = f"neighbors-{device.type}{'-quick' if options.quick else ''}.json"
+    write_json(options.out / name, machine_facts(device, load) | {"rows": rows})
+    print(options.out / name)
+
+
+def machine_facts(device: torch.device, load: float | None = None) -> dict:
+    """Processor, versions and date that a result belongs to; load: of the minute before anything ran."""
     versions = {}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
-    name = f"neighbors-{device.type}{'-quick' if options.quick else ''}.json"
+    machine = {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "load": os.getloadavg()[0] if load is None else load,
+    }
     date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    facts = {"machine": machine, "versions": versions, "python": platform.python_version(), "date": date}
-    write_json(options.out / name, facts | {"rows": rows})
-    print(options.out / name)
+    return {"machine": machine, "versions": versions, "python": platform.python_version(), "date": date}
 
 
 def _processor() -> str:
