@@ -81,11 +81,12 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, n: int = 8192) -> floa
 def peak_rss(n: int) -> float:
     """MiB at most resident in a process that extracts n images with the small model."""
     code = (
-        "import sys, tempfile; sys.path[:0] = sys.argv[1:3]; import bench_extract as b, torch, numpy as np;"
+        "import resource, sys, tempfile; sys.path[:0] = sys.argv[1:3]; import bench_extract as b, torch, numpy as np;"
+        "from georep_utils import datasets, extract;"
         "m = b.ours(24, 64, 2, 16, 196, torch.device('cpu'));"
-        f"d = b.datasets.Dataset('random', 'tokens', np.random.default_rng(0).integers(0, 16, ({n}, 196), dtype=np.uint8));"
-        "b.extract.extract(m, d, tempfile.mkdtemp() + '/r', progress=False);"
-        "print(b.resource.getrusage(b.resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        f"d = datasets.Dataset('random', 'tokens', np.random.default_rng(0).integers(0, 16, ({n}, 196), dtype=np.uint8));"
+        "extract.extract(m, d, tempfile.mkdtemp() + '/r', progress=False);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
     here = Path(__file__).resolve().parent
     done = subprocess.run(
