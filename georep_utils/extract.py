@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +76,7 @@ def extract(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = 
     """Write layer_LL.npy, (N, width) float32, for each of `layers` (None: all), and the labels beside them.
 
     batch_tokens: most tokens in a batch; None: 2^12 on a CPU, 2^18 on a GPU. It is halved when memory runs out.
-    Memory holds the model and two batches, whatever N. Interrupted work goes on at the batch where it stopped, unless
+    Memory holds the model, a batch a thread and one more, whatever N. Interrupted work goes on at the batch where it stopped, unless
     the model, the data or an option changed.
     Raises UserError for data that don't suit the model, layers it has not, and a disk too small, before any work.
     """
@@ -200,9 +200,3 @@ def finish(partial: Path, out_dir: Path, model, dataset, layers, seconds: float)
     shutil.rmtree(out_dir, ignore_errors=True)
     partial.rename(out_dir)
     return load(out_dir)
-
-
-def runs_of(representations: Representations) -> Iterator[tuple[int, np.ndarray]]:
-    """(layer, array) from the first layer to the last."""
-    for layer in representations.layers:
-        yield layer, representations[layer]

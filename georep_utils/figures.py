@@ -67,9 +67,7 @@ def depth_axis(axis, label: str = "relative depth  (layer / number of blocks)") 
     axis.set_xlim(left=-0.02)
 
 
-def profile(
-    axis, depth, value, error=None, *, name: str, label: str | None = None, n_blocks: int | None = None, **style
-) -> None:
+def profile(axis, depth, value, error=None, *, name: str, label: str | None = None, **style) -> None:
     """One curve against relative depth, with a band of one error; points beyond the last block (logits) are hollow."""
     depth, value = np.asarray(depth, float), np.asarray(value, float)
     style = {"color": color(name), "marker": "o"} | style
@@ -102,6 +100,18 @@ def id_scaling(curves: pd.DataFrame, n_blocks: int, methods: Mapping[str, str], 
     axes[0, 0].set_ylabel("intrinsic dimension")
     bar = figure.colorbar(plt.cm.ScalarMappable(cmap=shades), ax=axes, pad=0.01, aspect=30)
     bar.set_label("relative depth")
+    return figure
+
+
+def id_by_samples(curves: pd.DataFrame, n_blocks: int) -> Figure:
+    """ID profiles of TwoNN on all samples, halves, quarters and eighths: rows of `twonn_scaling` with a column layer."""
+    figure, axis = panels()
+    sizes = curves[(curves.method == "twonn") & (curves.scale <= 8)].groupby("n_points", sort=False)
+    for (size, part), shade in zip(sizes, plt.get_cmap("cividis")([0.05, 0.35, 0.6, 0.85])):
+        profile(axis, part.layer / n_blocks, part.id, part.id_err, name=f"N = {size:,}", color=shade)
+    axis.set_ylabel("intrinsic dimension")
+    depth_axis(axis)
+    axis.legend()
     return figure
 
 

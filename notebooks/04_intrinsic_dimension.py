@@ -262,23 +262,7 @@ plt.show()
 # profile's shape than of its height.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-samples", "caption": "TwoNN on random subsets of the samples: the dependence of the profile on N."}, "image": {"alt": "ID profiles for several numbers of samples"}}
-fig, axis = figures.panels()
-sizes = curves[(curves.method == "twonn") & (curves.scale <= 8)]
-for (size, curve), shade in zip(
-    sizes.groupby("n_points", sort=False),
-    plt.get_cmap("cividis")([0.05, 0.35, 0.6, 0.85]),
-):
-    figures.profile(
-        axis,
-        curve.layer / n_blocks,
-        curve.id,
-        curve.id_err,
-        name=f"N = {size:,}",
-        color=shade,
-    )
-axis.set_ylabel("intrinsic dimension")
-figures.depth_axis(axis)
-axis.legend()
+fig = figures.id_by_samples(curves, n_blocks)
 figures.note(fig, f"{made_from}; TwoNN, no further decimation")
 plt.show()
 

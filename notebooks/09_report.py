@@ -235,26 +235,9 @@ choices.set_index(["run", "n_samples", "choice"]).round(3) if len(choices) else 
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-number", "caption": "The ID profile of one model for several numbers of samples: TwoNN, without further decimation, with the standard error over disjoint subsets. The height moves with the number of samples; compare the shapes."}, "image": {"alt": "ID profiles against relative depth, one curve a number of samples"}}
 scaling = report.tables("id_scaling.csv", results)
-scaling = scaling[(scaling.method == "twonn") & (scaling.scale <= 8)]
 largest = scaling.loc[scaling.n_points.idxmax(), "run"]
 scaling = scaling[scaling.run == largest]
-n_blocks = scaling.n_blocks.iloc[0]
-fig, axis = figures.panels()
-shades = plt.get_cmap("cividis")([0.05, 0.35, 0.6, 0.85])
-for (size, part), shade in zip(
-    scaling.groupby("n_points", sort=False), shades, strict=False
-):
-    figures.profile(
-        axis,
-        part.layer / n_blocks,
-        part.id,
-        part.id_err,
-        name=f"N = {size:,}",
-        color=shade,
-    )
-axis.set_ylabel("intrinsic dimension")
-figures.depth_axis(axis)
-axis.legend()
+fig = figures.id_by_samples(scaling, scaling.n_blocks.iloc[0])
 figures.note(
     fig, f"{largest}, TwoNN at the scale of its nearest neighbours; measured here"
 )
