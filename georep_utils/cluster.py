@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
+import pickle
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,8 +31,9 @@ def map(
 ) -> list:
     """`[function(task) for task in tasks]`, wherever the tasks run; results keep the order of the tasks.
 
-    scheduler: "" for this process, "local" for one single-threaded worker a core, the address of a Dask scheduler
-    ("tcp://host:8786") or the path of a scheduler file. resources: what a task takes of its worker, e.g. {"GPU": 1}.
+    scheduler: "" for this process, "local" for one single-threaded worker a core (or a GPU, where `resources` ask for
+    GPUs), the address of a Dask scheduler ("tcp://host:8786") or the path of a scheduler file.
+    resources: what a task takes of its worker, e.g. {"GPU": 1}.
     retries: how often a task that fails is tried again on a scheduler; one lost with its worker is always run again.
     progress: the label of a progress bar ("" for none). shared: a folder that every worker must see.
     Raises UserError for a scheduler that does not answer, workers without the resources or the folder, and a task that
@@ -57,18 +60,23 @@ def map(
             ) from error
 
 
+def once(make: Callable[[], Any]) -> Any:
+    """`make()`, made once in each process for the same function and arguments; the last two are remembered."""
+    return _made(pickle.dumps(make))
+
+
+@functools.lru_cache(maxsize=2)
+def _made(recipe: bytes) -> Any:
+    return pickle.loads(recipe)()
+
+
 @contextlib.contextmanager
 def connect(scheduler: str, resources: dict[str, float] | None = None) -> Iterator[Any]:
     """A Dask client of `scheduler` as in `map`, closed at the end. Raises UserError where nothing answers."""
-    from dask.distributed import Client, LocalCluster
+    from dask.distributed import Client
 
     if scheduler == "local":
-        with (
-            LocalCluster(
-                n_workers=os.cpu_count(), threads_per_worker=1, resources=resources, dashboard_address="127.0.0.1:0"
-            ) as workers,
-            Client(workers) as client,
-        ):
+        with _local_workers(resources) as workers, Client(workers) as client:
             yield client
         return
     address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
@@ -82,6 +90,26 @@ def connect(scheduler: str, resources: dict[str, float] | None = None) -> Iterat
     with client:
         _check_workers(client, resources)
         yield client
+
+
+def _local_workers(resources: dict[str, float] | None) -> Any:
+    """A single-threaded worker a core, or a GPU that sees no other one. The system alone limits their memory: what they
+    map from disk would count as theirs."""
+    from dask.distributed import Nanny, Scheduler, SpecCluster
+
+    own = [{}] * os.cpu_count()
+    if "GPU" in (resources or {}):
+        import torch
+
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(str(i) for i in range(torch.cuda.device_count()))
+        own = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in seen.split(",") if gpu]
+        if not own:
+            raise UserError("resources ask for GPUs, but PyTorch sees none here; leave GPU out, or name a scheduler")
+    options = {"nthreads": 1, "memory_limit": None, "resources": resources}
+    return SpecCluster(
+        {i: {"cls": Nanny, "options": options | {"env": env}} for i, env in enumerate(own)},
+        {"cls": Scheduler, "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}},
+    )
 
 
 def check_shared(folder: str | Path, client: Any) -> None:

@@ -22,7 +22,8 @@ BATCH_TOKENS = {"cpu": 2**12, "cuda": 2**18}
 
 @dataclass(frozen=True)
 class Representations:
-    """The arrays of one extraction. `representations[l]` is layer l, (N, width) float32, memory-mapped."""
+    """The arrays of one extraction. `representations[l]` is layer l, (N, width) float32, memory-mapped.
+    seconds: spent on them, summed over the processes that shared the work."""
 
     folder: Path
     layers: tuple[int, ...]
@@ -76,10 +77,17 @@ def extract(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = 
     """Write layer_LL.npy, (N, width) float32, for each of `layers` (None: all), and the labels beside them.
 
     batch_tokens: most tokens in a batch; None: 2^12 on a CPU, 2^18 on a GPU. It is halved when memory runs out.
-    Memory holds the model, a batch a thread and one more, whatever N. Interrupted work goes on at the batch where it stopped, unless
-    the model, the data or an option changed.
+    Memory holds the model, a batch a thread and one more, whatever N. Interrupted work goes on at the batch where it
+    stopped, unless the model, the data or an option changed. For several processes, call the three steps yourself.
     Raises UserError for data that don't suit the model, layers it has not, and a disk too small, before any work.
     """
+    work(model, dataset, out_dir, prepare(model, dataset, out_dir, layers, batch_tokens), progress)
+    return finish(model, dataset, out_dir)
+
+
+def prepare(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = None,
+            batch_tokens: int | None = None) -> np.ndarray:  # fmt: skip
+    """Check as `extract` does, lay out its files and its batches, and return the numbers of the batches still to do."""
     model.check(dataset)
     layers = list(model.layers if layers is None else layers)
     if unknown := set(layers) - set(model.layers):
@@ -88,46 +96,57 @@ def extract(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = 
     lengths = model.lengths(dataset.inputs)
     shortest = int(np.argmin(lengths))
     trial = [pooled.cpu().numpy() for pooled in model.forward(dataset.take([shortest]).inputs)]
-    widths = [trial[model.layers.index(layer)].shape[1] for layer in layers]
-    out_dir = Path(out_dir)
-    partial = out_dir.with_name(f".{out_dir.name}.partial")
     task = {"model": model.name, "site": getattr(model, "site", ""), "pool": model.pool, "dtype": model.dtype,
             "data": digest(dataset.name, [str(i) for i in dataset.ids], lengths.tolist()), "layers": layers,
             "batch_tokens": batch_tokens, "trial": digest([f"{x:.2e}" for pooled in trial for x in pooled[0]])}  # fmt: skip
-    todo = batches(lengths, batch_tokens)
-    state = read_json(partial / "progress.json", {})
-    done = state.get("done", 0) if state.get("task") == task else 0
-    if not done:
+    partial = partial_of(out_dir)
+    if read_json(partial / "task.json") != task:
         shutil.rmtree(partial, ignore_errors=True)
-        make_files(partial, layers, widths, len(dataset))
-    began = time.perf_counter() - (state.get("seconds", 0) if done else 0)
-    streams = [open(layer_file(partial, layer), "r+b", buffering=0) for layer in layers]  # noqa: SIM115
-    offset = [np.lib.format.open_memmap(layer_file(partial, layer), mode="r").offset for layer in layers]
-    bar = tqdm(
-        total=len(dataset), initial=sum(map(len, todo[:done])), unit="sample", disable=not progress, mininterval=1
-    )
+        make_files(partial, layers, [trial[model.layers.index(layer)].shape[1] for layer in layers], len(dataset))
+        todo = batches(lengths, batch_tokens)
+        np.save(partial / "order.npy", np.concatenate(todo))
+        np.save(partial / "sizes.npy", [len(rows) for rows in todo])
+        np.save(partial / "seconds.npy", np.zeros(len(todo)))
+        write_json(partial / "task.json", task)
+    return np.flatnonzero(np.load(partial / "seconds.npy") == 0)
 
-    def write(number: int, pooled: list[np.ndarray]) -> None:
-        write_rows(streams, offset, todo[number], pooled)
-        state = {"task": task, "done": number + 1, "seconds": time.perf_counter() - began}
-        write_json(partial / "progress.json", state)
 
-    try:
-        with side_by_side(model) as (pool, workers):
-            waiting, pieces = deque(), 1
-            for number in range(done, len(todo)):
-                waiting.append((number, pool.submit(forward, model, dataset, todo[number], pieces)))
-                while len(waiting) > (workers if number + 1 < len(todo) else 0):
-                    first, result = waiting.popleft()
-                    pooled, fitted = result.result()
-                    pieces = max(pieces, fitted)
-                    write(first, [pooled[model.layers.index(layer)] for layer in layers])
-                    bar.update(len(todo[first]))
-    finally:
-        bar.close()
-        for stream in streams:
-            stream.close()
-    return finish(partial, out_dir, model, dataset, layers, time.perf_counter() - began)
+def work(model, dataset, out_dir: str | Path, numbers: Sequence[int], progress: bool = False) -> None:
+    """Do the batches `numbers` of what `prepare` laid out. Processes that see the folder may each do some, in any order:
+    a batch has its own rows of the files, and the same bits whoever does it with the same device and software."""
+    partial = partial_of(out_dir)
+    layers = read_json(partial / "task.json")["layers"]
+    rows = np.split(np.load(partial / "order.npy"), np.cumsum(np.load(partial / "sizes.npy"))[:-1])
+    paths = [*(layer_file(partial, layer) for layer in layers), partial / "seconds.npy"]
+    *offsets, first = [np.load(path, mmap_mode="r").offset for path in paths]
+    undone = np.load(partial / "seconds.npy") == 0
+    waiting, left, pieces, began = deque(), deque(i for i in numbers if undone[i]), 1, time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        *streams, clock = [stack.enter_context(open(path, "r+b", buffering=0)) for path in paths]
+        pool, workers = stack.enter_context(side_by_side(model))
+        done, total = len(rows) - len(left), sum(map(len, rows))
+        bar = stack.enter_context(
+            tqdm(total=total, initial=total - sum(len(rows[i]) for i in left) if done else 0, unit="sample",
+                 disable=not progress, mininterval=1))  # fmt: skip
+        while left or waiting:
+            if left:
+                waiting.append((left[0], pool.submit(forward, model, dataset, rows[left[0]], pieces)))
+                left.popleft()
+            while len(waiting) > (workers if left else 0):
+                number, result = waiting.popleft()
+                pooled, fitted = result.result()
+                pieces = max(pieces, fitted)
+                write_rows(streams, offsets, rows[number], [pooled[model.layers.index(layer)] for layer in layers])
+                now = time.perf_counter()
+                clock.seek(first + 8 * int(number))
+                clock.write(np.float64(max(now - began, 1e-9)).tobytes())
+                began = now
+                bar.update(len(rows[number]))
+
+
+def partial_of(out_dir: str | Path) -> Path:
+    """Where an extraction grows until it is whole."""
+    return Path(out_dir).with_name(f".{Path(out_dir).name}.partial")
 
 
 @contextlib.contextmanager
@@ -186,8 +205,12 @@ def write_rows(streams, offsets, rows: np.ndarray, pooled: Sequence[np.ndarray])
             stream.write(np.ascontiguousarray(block[start:stop], dtype=np.float32).tobytes())
 
 
-def finish(partial: Path, out_dir: Path, model, dataset, layers, seconds: float) -> Representations:
-    """Put what was extracted in the place of what was there before."""
+def finish(model, dataset, out_dir: str | Path) -> Representations:
+    """Put what was extracted in the place of what was there before. UserError where batches are missing."""
+    out_dir, partial = Path(out_dir), partial_of(out_dir)
+    seconds, layers = np.load(partial / "seconds.npy"), read_json(partial / "task.json")["layers"]
+    if missing := int((seconds == 0).sum()):
+        raise UserError(f"{missing} of {len(seconds)} batches of {out_dir} are not done; extract again to do them")
     for name in ("labels", "families", "ids"):
         if (value := getattr(dataset, name)) is not None:
             with atomic(partial / f"{name}.npy") as path, open(path, "wb") as stream:
@@ -195,8 +218,9 @@ def finish(partial: Path, out_dir: Path, model, dataset, layers, seconds: float)
     write_json(partial / "representations.json", {
         "layers": layers, "layer_names": [model.layer_names[model.layers.index(layer)] for layer in layers],
         "n_blocks": model.n_blocks, "n_samples": len(dataset), "model": model.name, "dataset": dataset.name,
-        "seconds": seconds})  # fmt: skip
-    (partial / "progress.json").unlink(missing_ok=True)
+        "seconds": seconds.sum()})  # fmt: skip
+    for name in ("order.npy", "sizes.npy", "seconds.npy", "task.json"):
+        (partial / name).unlink()
     shutil.rmtree(out_dir, ignore_errors=True)
     partial.rename(out_dir)
     return load(out_dir)

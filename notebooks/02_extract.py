@@ -38,9 +38,13 @@ batch_tokens = 0
 control_seed = 0
 untrained_control = True
 n_completions = 10
+scheduler = ""
+resources = {}
+samples_per_task = 5000
 
 # %% tags=["hide-input"]
 import shutil
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -48,7 +52,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from georep_utils import datasets, extract, figures, models, tokens
+from georep_utils import cluster, datasets, extract, figures, models, tokens
 from georep_utils.paths import RunPaths
 
 figures.use_style()
@@ -68,8 +72,11 @@ how = {
     "pool": pool,
     "data_dir": data_dir,
 } | model_options
-net = models.load(model, checkpoint or None, **how)
-data = datasets.load(dataset, split, n_per_class or None, data_dir, **dataset_options)
+load_model = partial(models.load, model, checkpoint or None, **how)
+load_data = partial(
+    datasets.load, dataset, split, n_per_class or None, data_dir, **dataset_options
+)
+net, data = cluster.once(load_model), cluster.once(load_data)
 net.check(data)
 print(
     f"{net.name}: {net.n_blocks} blocks, layers {net.layers[0]}..{net.layers[-1]}, on {net.device}"
@@ -83,10 +90,41 @@ print(f"{data.name}: {len(data):,} samples of {data.kind}")
 #
 # in float32. Layers are numbered $0, \dots, L-1$ for the inputs of the $L$ blocks and $L$ for the final norm.
 
+# %% [markdown]
+# A task is a run of batches, and needs nothing from any other: all of them here, or some each on the workers of a cluster
+# ({ref}`scaling-out`), a model a worker. A batch writes its own rows of the files.
+
+
 # %%
-representations = extract.extract(
-    net, data, paths.representations, batch_tokens=batch_tokens or None
-)
+def do(load_model, target, numbers):
+    """Read the samples of some batches; their representations are left in `target`."""
+    extract.work(
+        cluster.once(load_model),
+        cluster.once(load_data),
+        target,
+        numbers,
+        progress=not scheduler,
+    )
+
+
+def represent(load_model, target):
+    """Representations of every sample at every layer, left in `target`."""
+    budget = batch_tokens or (extract.BATCH_TOKENS["cuda"] if "GPU" in resources else 0)
+    todo = extract.prepare(cluster.once(load_model), data, target, None, budget)
+    parts = -(-len(data) // samples_per_task) if scheduler else 1
+    cluster.map(
+        partial(do, load_model, target),
+        [numbers for numbers in np.array_split(todo, parts) if len(numbers)],
+        scheduler,
+        resources,
+        progress="tasks" if scheduler else "",
+        shared=target.parent if scheduler else None,
+    )
+    return extract.finish(cluster.once(load_model), data, target)
+
+
+# %%
+representations = represent(load_model, paths.representations)
 speed = representations.n_samples / representations.seconds
 print(
     f"{len(representations)} layers of {representations[0].shape} in {representations.seconds:.0f} s, {speed:.0f} samples/s"
@@ -104,10 +142,7 @@ print(
 # %%
 control = paths.representations.with_name("representations-untrained")
 if untrained_control:
-    untrained = models.load(
-        model, checkpoint or None, **how | {"random_init_seed": control_seed}
-    )
-    extract.extract(untrained, data, control, batch_tokens=batch_tokens or None)
+    represent(partial(load_model, random_init_seed=control_seed), control)
 else:
     shutil.rmtree(control, ignore_errors=True)
 

@@ -31,6 +31,7 @@ maxk = 50
 range_max = 1024
 device = "auto"
 scheduler = ""
+resources = {}
 rows_per_task = 50000
 
 # %% tags=["hide-input"]
@@ -97,6 +98,7 @@ def search(folder, target):
         find,
         tasks,
         scheduler,
+        resources,
         progress=target.name,
         shared=target if scheduler else None,
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from dask.distributed import Client, LocalCluster
 
-from georep_utils import cluster
+from georep_utils import cluster, datasets, extract, models
 from georep_utils.neighbors import concatenate, nearest_neighbors
 from georep_utils.paths import UserError
 
@@ -47,6 +47,18 @@ def _fail_twice(folder, task):
     return task
 
 
+def _extract(load_model, load_data, target, folder, numbers):
+    """Do some batches; the process dies once, in the middle of the work of the second task."""
+    model, data = cluster.once(load_model), cluster.once(load_data)
+    middle, marker = len(numbers) // 2, folder / "died"
+    extract.work(model, data, target, numbers[:middle])
+    if 2 in numbers and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    extract.work(model, data, target, numbers[middle:])
+    return os.getpid()
+
+
 def _raise(task):
     raise UserError(f"task {task} can't be done")
 
@@ -70,6 +82,31 @@ def test_a_killed_worker_loses_nothing(two_workers, tmp_path):
     results = cluster.map(functools.partial(_die_once, tmp_path), range(8), scheduler=two_workers)
     assert [task for task, _ in results] == list(range(8))
     assert (tmp_path / "3.tried").exists()
+
+
+def test_extraction_on_two_workers_gives_the_bits_of_one_process_and_survives_a_death(two_workers, tmp_path):
+    load_model = functools.partial(models.load, "igpt", "assets/igpt-mini/trained.safetensors", "cpu")
+    load_data = functools.partial(datasets.load, "fashion-mnist-14", "test", 7)
+    model, data = load_model(), load_data()
+    alone = extract.extract(model, data, tmp_path / "alone", batch_tokens=4 * 196, progress=False)
+    todo = extract.prepare(model, data, tmp_path / "out", batch_tokens=4 * 196)
+    assert todo.tolist() == list(range(18))
+    work = functools.partial(_extract, load_model, load_data, tmp_path / "out", tmp_path)
+    with pytest.raises(UserError, match="18 of 18 batches of .* are not done"):
+        extract.finish(model, data, tmp_path / "out")
+    workers = cluster.map(work, np.array_split(todo, 9), two_workers, shared=tmp_path)
+    assert len(set(workers)) >= 2 and (tmp_path / "died").exists()
+    assert extract.prepare(model, data, tmp_path / "out", batch_tokens=4 * 196).size == 0
+    together = extract.finish(model, data, tmp_path / "out")
+    for layer in model.layers:
+        np.testing.assert_array_equal(together[layer], alone[layer])
+    assert not list(tmp_path.glob(".out*")) and together.side("labels").tolist() == alone.side("labels").tolist()
+
+
+def test_what_is_made_once_is_made_again_for_other_arguments():
+    first = cluster.once(functools.partial(dict, a=[1]))
+    assert cluster.once(functools.partial(dict, a=[1])) is first == {"a": [1]}
+    assert cluster.once(functools.partial(dict, a=[2])) == {"a": [2]}
 
 
 def test_a_passing_fault_is_tried_again(two_workers, tmp_path):
@@ -100,6 +137,21 @@ def test_a_scheduler_file_and_local_workers_serve(two_workers, tmp_path):
     (tmp_path / "scheduler.json").write_text(f'{{"address": "{two_workers}"}}')
     assert cluster.map(abs, [-2, 3], scheduler=str(tmp_path / "scheduler.json")) == [2, 3]
     assert cluster.map(abs, [-2, 3], scheduler="local") == [2, 3]
+
+
+def _visible_gpu(seconds):
+    time.sleep(seconds)
+    return os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("OMP_NUM_THREADS")
+
+
+def test_local_workers_see_one_gpu_each(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    found = cluster.map(_visible_gpu, [0.3] * 6, "local", {"GPU": 1})
+    assert set(found) == {("3", "1"), ("5", "1")}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(UserError, match="PyTorch sees none here"):
+        cluster.map(_visible_gpu, [0], "local", {"GPU": 1})
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]"])

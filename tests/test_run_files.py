@@ -246,6 +246,17 @@ def test_the_bundled_run_needs_no_server(here):
     assert set(scope["learned"]) > set("nats") and extract.load(RunPaths("igpt-mini").representations).n_samples == 20
 
 
+def test_a_run_on_local_workers_leaves_the_bits_of_a_run_in_one_process(here):
+    given = {"n_per_class": 5, "extract__n_completions": 0, "distances__rows_per_task": 20, "distances__maxk": 20}
+    left = {}
+    for scheduler in ("", "local"):
+        execute("igpt-mini", ["02", "03"], scheduler=scheduler, extract__samples_per_task=20, **given)
+        files = [*(here / "data/runs/igpt-mini").rglob("*.npy")]
+        left[scheduler] = {path.relative_to(here): path.read_bytes() for path in files}
+        shutil.rmtree(here / "data/runs")
+    assert left[""] == left["local"] and len(left[""]) == 2 * (26 + 2 + 26 * 5)
+
+
 def test_a_model_in_a_local_folder_needs_no_server(hub, here):
     put_own_files(here / "data")
     folder = str(hub[GPT2])
