@@ -57,6 +57,7 @@ lint: $(READY)
 	$(IN) -m ruff format --check .
 
 bench: $(READY)
+	$(IN) -m pip install --quiet --no-input --disable-pip-version-check -r benchmarks/requirements.txt
 	@for file in benchmarks/*.py; do echo "$$file"; $(IN) "$$file" || exit 1; done
 
 clean:

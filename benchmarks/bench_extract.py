@@ -2,17 +2,18 @@
 
     python benchmarks/bench_extract.py [--quick] [--repeats 5] [--device auto]
 
-Writes benchmarks/results/extract-<device>.json. The other side is the class as transformers ships it (eager attention, all
-hidden states kept), with its states averaged over the sequence. On a GPU, bfloat16 is also set against the matrix rate that
-the card reaches in the same run.
+Writes benchmarks/results/extract-<device>.json. The other side is the class as transformers ships it (eager attention,
+all hidden states kept), with its states averaged over the sequence, in batches of several sizes; ours is
+`extract.extract`, files included. Beside it: the arithmetic at the peak rate measured in the same run, what a lower
+precision changes in the results, peak memory and, on a GPU, all of the authors' section 2.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,9 +22,10 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
 
-from bench_neighbors import compare, machine_facts
+from bench_neighbors import compare, machine_facts, peaks
 
-from georep_utils import igpt, models
+from georep_utils import datasets, dimension, extract, igpt, models, overlap
+from georep_utils.neighbors import nearest_neighbors
 from georep_utils.paths import write_json
 
 
@@ -50,6 +52,12 @@ def eager(n_blocks: int, width: int, heads: int, n_vocab: int, positions: int, d
     return forward
 
 
+def in_passing(model, data) -> None:
+    """All of extraction, files included."""
+    with tempfile.TemporaryDirectory() as folder:
+        extract.extract(model, data, Path(folder) / "r", progress=False)
+
+
 def synchronised(call, device: torch.device):
     def timed():
         call()
@@ -65,28 +73,64 @@ def flops(n_blocks: int, width: int, positions: int, n_vocab: int) -> float:
     return float(per_token * positions)
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype, n: int = 8192) -> float:
-    """Operations a second of a large matrix product, the median of ten."""
-    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
-    seconds = []
-    for _ in range(12):
-        torch.cuda.synchronize()
+def floor(shape: tuple, images: int, peak: dict) -> dict:
+    """The least a pass could take: its arithmetic at the peak rate."""
+    n_blocks, width, _, n_vocab, positions = shape
+    return {"floor_seconds": images * flops(n_blocks, width, positions, n_vocab) / peak["operations_per_second"],
+            "floor": "arithmetic"}  # fmt: skip
+
+
+def effect_of_dtype(dtype: str, device: torch.device, n_per_class: int) -> list[dict]:
+    """What a lower precision changes, layer by layer of the bundled model: ID (TwoNN, N/4), label overlap and, between the
+    two precisions, data overlap (k = 10), and the largest change of a value over the layer's deviation."""
+    data = datasets.load("fashion-mnist-14", "test", n_per_class)
+    arrays, found = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ("float32", dtype):
+            model = models.load("igpt", "assets/igpt-mini/trained.safetensors", str(device), kind)
+            made = extract.extract(model, data, Path(folder) / kind, progress=False)
+            arrays[kind] = [np.array(made[layer]) for layer in made.layers]
+            found[kind] = [nearest_neighbors(X, 10, 16, str(device)) for X in arrays[kind]]
+    rows = []
+    for layer, (X, Y, near, other) in enumerate(zip(*arrays.values(), *found.values(), strict=True)):
+        ids = [dimension.twonn_scaling(Z, (4,), device=str(device)).id[0] for Z in (X, Y)]
+        shared = [overlap.label_overlap(z, data.labels, 10) for z in (near, other)]
+        rows.append({
+            "what": "effect of dtype", "dtype": dtype, "device": device.type, "n": len(data), "layer": layer,
+            "depth": layer / model.n_blocks, "id_float32": ids[0], "id": ids[1], "label_overlap_float32": shared[0],
+            "label_overlap": shared[1], "same_neighbours": overlap.data_overlap(near, other, 10),
+            "largest_change": float(np.abs(X - Y).max() / X.std())})  # fmt: skip
+    worst = max(abs(row["id"] / row["id_float32"] - 1) for row in rows)
+    print(f"{dtype} on {device}: ID changes by at most {worst:.2%}", flush=True)
+    return rows
+
+
+def section_two(n: int, shape: tuple, device: torch.device, dtype: str) -> dict:
+    """Extraction of n random images by a model of that shape, then the neighbours of every layer: seconds of each."""
+    tokens = np.random.default_rng(0).integers(0, shape[3], (n, shape[4]), dtype=np.int16)
+    model = ours(*shape, device, dtype)
+    with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        a @ b
-        torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return 2 * n**3 / statistics.median(seconds[2:])
+        made = extract.extract(model, datasets.Dataset("random", "tokens", tokens), Path(folder) / "r", progress=False)
+        half = time.perf_counter()
+        for layer in made.layers:
+            nearest_neighbors(made[layer], 50, 1024, str(device))
+        end = time.perf_counter()
+    row = {"what": "section 2 of the authors' readme", "n": n, "layers": len(made), "dtype": dtype,
+           "extraction_seconds": half - start, "neighbours_seconds": end - half}  # fmt: skip
+    print(row, flush=True)
+    return row
 
 
 def peak_rss(n: int) -> float:
     """MiB at most resident in a process that extracts n images with the small model."""
     code = (
-        "import resource, sys, tempfile; sys.path[:0] = sys.argv[1:3]; import bench_extract as b, torch, numpy as np;"
+        "import sys, tempfile; sys.path[:0] = sys.argv[1:3]; import bench_extract as b, bench_neighbors, torch, numpy as np;"
         "from georep_utils import datasets, extract;"
         "m = b.ours(24, 64, 2, 16, 196, torch.device('cpu'));"
         f"d = datasets.Dataset('random', 'tokens', np.random.default_rng(0).integers(0, 16, ({n}, 196), dtype=np.uint8));"
-        "extract.extract(m, d, tempfile.mkdtemp() + '/r', progress=False);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        "folder = tempfile.TemporaryDirectory(); extract.extract(m, d, folder.name + '/r', progress=False);"
+        "print(bench_neighbors.high_water())"
     )
     here = Path(__file__).resolve().parent
     done = subprocess.run(
@@ -105,38 +149,36 @@ def main() -> None:
     auto = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(auto if options.device == "auto" else options.device)
     shapes = {"24 blocks of width 64, 196 tokens": (24, 64, 4, 16, 196), "iGPT-S, 1024 tokens": (24, 512, 8, 512, 1024)}
+    gpu = device.type == "cuda"
+    sizes = [(1024, (64, 256)), (512, (16, 64))] if gpu else [(256, (8, 32, 64)), (8, (1, 4))]
     if options.quick:
-        shapes = {"4 blocks of width 64, 196 tokens": (4, 64, 4, 16, 196)}
+        shapes, sizes = {"4 blocks of width 64, 196 tokens": (4, 64, 4, 16, 196)}, [(32, (8, 32))]
     facts, rows = machine_facts(device), []
-    for name, shape in shapes.items():
-        batch = (32 if shape[4] < 1000 else 2) if device.type == "cpu" else 64
-        tokens = np.random.default_rng(0).integers(0, shape[3], (batch, shape[4]))
-        model, other = ours(*shape, device), eager(*shape, device)
-        mine, theirs = (
-            synchronised(lambda m=model, t=tokens: m.forward(t), device),
-            synchronised(lambda o=other, t=tokens: o(t), device),
-        )
-        mine(), theirs()
-        case = {"shape": name, "images": batch, "dtype": "float32"}
-        row = compare("extraction", "transformers' ImageGPTModel, eager", mine, theirs, options.repeats, **case)
-        row["images_per_second"] = batch / row["ours_seconds"]
-        row["operations_per_second"] = flops(shape[0], shape[1], shape[4], shape[3]) * row["images_per_second"]
-        rows.append(row)
-        if device.type == "cuda":
-            fast = ours(*shape, device, "bfloat16")
-            quick = synchronised(lambda m=fast, t=tokens: m.forward(t), device)
-            quick()
-            row = compare("extraction", "transformers' ImageGPTModel, eager", quick, theirs, options.repeats,
-                          **case | {"dtype": "bfloat16"})  # fmt: skip
-            row["images_per_second"] = batch / row["ours_seconds"]
-            row["operations_per_second"] = flops(shape[0], shape[1], shape[4], shape[3]) * row["images_per_second"]
-            row["share_of_matrix_rate"] = row["operations_per_second"] / matrix_rate(device, torch.bfloat16)
-            rows.append(row)
+    rates = {"float32": peaks(device)} | ({"bfloat16": peaks(device, torch.bfloat16)} if gpu else {})
+    for (name, shape), (n, batches) in zip(shapes.items(), sizes, strict=True):
+        tokens, other = np.random.default_rng(0).integers(0, shape[3], (n, shape[4])), eager(*shape, device)
+        data = datasets.Dataset("random", "tokens", tokens)
+        for dtype in rates:
+            model = ours(*shape, device, dtype)
+            for batch in batches:
+                mine = synchronised(lambda m=model, d=data: in_passing(m, d), device)
+                theirs = synchronised(
+                    lambda o=other, t=tokens, b=batch: [o(t[i : i + b]) for i in range(0, len(t), b)], device
+                )
+                other(tokens[:batch]), mine()
+                case = {"shape": name, "n": n, "batch": batch, "dtype": dtype} | floor(shape, n, rates[dtype])
+                rows.append(
+                    compare("extraction", "transformers' ImageGPTModel, eager", mine, theirs, options.repeats, **case)
+                )
+    for dtype in ("tf32", "bfloat16") if gpu else ("bfloat16",):
+        rows += effect_of_dtype(dtype, device, 10 if options.quick else 500)
+    if gpu and not options.quick:
+        rows += [section_two(90_000, shapes["iGPT-S, 1024 tokens"], device, "bfloat16")]
     for n in (200, 400) if options.quick else (1000, 5000):
         rows.append({"what": "peak memory of extraction", "n": n, "resident_MiB": peak_rss(n)})
         print(rows[-1])
     path = options.out / f"extract-{device.type}{'-quick' if options.quick else ''}.json"
-    write_json(path, facts | {"rows": rows})
+    write_json(path, facts | {"peaks": rates, "rows": rows})
     print(path)
 
 

@@ -90,6 +90,32 @@ def _seconds(call: Callable) -> float:
     return time.perf_counter() - start
 
 
+def peaks(device: torch.device, dtype: torch.dtype = torch.float32, repeats: int = 10) -> dict:
+    """What the device reaches here and now: operations a second of a large matrix product, bytes a second of a large copy
+    (read and written). Medians, after a warm-up."""
+    n, size = (4096, 2**28) if device.type == "cpu" else (8192, 2**32)
+    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+    source = torch.ones(size // 4, device=device)
+    target = torch.empty_like(source)
+    product, copy = ([_seconds(lambda c=call: (c(), _wait(device))) for _ in range(repeats + 2)][2:]
+                     for call in (lambda: a @ b, lambda: target.copy_(source)))  # fmt: skip
+    return {
+        "operations_per_second": 2 * n**3 / statistics.median(product),
+        "bytes_per_second": 2 * size / statistics.median(copy),
+    }
+
+
+def search_floor(n: int, d: int, kept: int, peak: dict) -> dict:
+    """The least a search could take: its products at the peak rate, or the points read and the results written at the peak
+    bandwidth, whichever is more; and which."""
+    work = {
+        "arithmetic": 2 * n**2 * d / peak["operations_per_second"],
+        "memory": 4 * n * (d + 2 * kept) / peak["bytes_per_second"],
+    }
+    limit = max(work, key=work.get)
+    return {"floor_seconds": work[limit], "floor": limit}
+
+
 def compare(what: str, against: str, ours: Callable, theirs: Callable, repeats: int, **facts) -> dict:
     """Time ours and theirs in turn; medians, and the median of the ratios of neighbours in time (above 1: ours faster)."""
     ours_s, theirs_s = [], []
@@ -114,18 +140,24 @@ def compare(what: str, against: str, ours: Callable, theirs: Callable, repeats: 
     return row
 
 
+def high_water() -> float:
+    """MiB that this process had resident at most. Linux's own figure: getrusage counts what the parent held, too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
 def peak_memory(n: int, d: int, range_max: int) -> dict:
     """What the search adds to a fresh process that already holds X, beside the size of X."""
     code = (
-        "import resource, sys; sys.path[:0] = sys.argv[1:3]; import bench_neighbors as b;"
+        "import sys; sys.path[:0] = sys.argv[1:3]; import bench_neighbors as b;"
         f"b.nearest_neighbors(b.normal(2 * {range_max}, {d}), 50, {range_max}, 'cpu'); X = b.normal({n}, {d});"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+        "before = b.high_water();"
         f"b.nearest_neighbors(X, 50, {range_max}, 'cpu');"
-        "print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "print(before, b.high_water())"
     )
     command = [sys.executable, "-c", code, str(REPOSITORY), str(Path(__file__).parent)]
-    before, after = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
-    row = {"what": "peak memory", "n": n, "d": d, "points_MiB": n * d * 4 / 2**20, "added_MiB": (after - before) / 1024}
+    before, after = map(float, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    row = {"what": "peak memory", "n": n, "d": d, "points_MiB": n * d * 4 / 2**20, "added_MiB": after - before}
     print(row, flush=True)
     return row
 
@@ -150,6 +182,7 @@ def main() -> None:
     )
     load = os.getloadavg()[0]  # of the last minute, before anything ran here
     X, rows, cpu = normal(n, d), [], torch.device("cpu")
+    rates = {device: peaks(device) for device in {cpu, device}}
     nearest_neighbors(X[: 2 * range_max], 50, range_max, "cpu")
 
     def search(points, maxk=50, top=range_max, where="cpu"):
@@ -162,12 +195,13 @@ def main() -> None:
         }
         if importlib.util.find_spec("faiss"):
             others["FAISS flat"] = faiss_way
+        floor = search_floor(n, d, 50, rates[cpu])
         for name, way in others.items():
-            facts = {"n": n, "d": d, "maxk": 50, "range_max": range_max}
+            facts = {"n": n, "d": d, "maxk": 50, "range_max": range_max} | floor
             way(X[: 2 * range_max], 50, range_max)
             rows.append(compare("neighbours", name, search(X), lambda w=way: w(X, 50, range_max), repeats, **facts))
         for maxk, top in ((50, range_max), (2, 2)):
-            facts = {"n": n, "d": d, "maxk": maxk, "range_max": top}
+            facts = {"n": n, "d": d, "maxk": maxk, "range_max": top} | floor
             product = lambda: matrix_product(X, cpu)
             rows.append(compare("neighbours", "matrix product alone", search(X, maxk, top), product, repeats, **facts))
     if "growth" in options.only:
@@ -175,6 +209,7 @@ def main() -> None:
         for size in sizes if options.quick else [*sizes, (2 * n, d)]:
             Y = normal(*size)
             facts = {"n": size[0], "d": size[1], "maxk": 50, "range_max": range_max}
+            facts |= search_floor(*size, 50, rates[cpu])
             product = lambda Y=Y: matrix_product(Y, cpu)
             rows.append(compare("growth", "matrix product alone", search(Y), product, repeats, **facts))
     if "memory" in options.only:
@@ -184,6 +219,7 @@ def main() -> None:
         for size, width, maxk, top, times in cases[: 1 if options.quick else None]:
             Y, name = normal(size, width), str(device)
             facts = {"n": size, "d": width, "maxk": maxk, "range_max": top, "device": name}
+            facts |= search_floor(size, width, maxk, rates[device])
             search(Y[:5000], maxk, top, name)()
             product = lambda Y=Y: matrix_product(Y, device)
             product()
@@ -195,7 +231,8 @@ def main() -> None:
                 way = "scikit-learn chunked distances with partition, this host's cores"
                 rows.append(compare("neighbours", way, search(Y, maxk, top, name), slow, 1, **facts))
     name = f"neighbors-{device.type}{'-quick' if options.quick else ''}.json"
-    write_json(options.out / name, machine_facts(device, load) | {"rows": rows})
+    facts = {"peaks": {str(place): rate for place, rate in rates.items()}, "rows": rows}
+    write_json(options.out / name, machine_facts(device, load) | facts)
     print(options.out / name)
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from .paths import UserError, atomic, digest, read_json, write_json
 
-BATCH_TOKENS = {"cpu": 2**12, "cuda": 2**18}
+BATCH_TOKENS = {"cpu": 2**11, "cuda": 2**18}
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def extract(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = 
             progress: bool = True) -> Representations:  # fmt: skip
     """Write layer_LL.npy, (N, width) float32, for each of `layers` (None: all), and the labels beside them.
 
-    batch_tokens: most tokens in a batch; None: 2^12 on a CPU, 2^18 on a GPU. It is halved when memory runs out.
+    batch_tokens: most tokens in a batch; None: 2^11 on a CPU, 2^18 on a GPU. It is halved when memory runs out.
     Memory holds the model, a batch a thread and one more, whatever N. Interrupted work goes on at the batch where it
     stopped, unless the model, the data or an option changed. For several processes, call the three steps yourself.
     Raises UserError for data that don't suit the model, layers it has not, and a disk too small, before any work.

@@ -208,6 +208,42 @@ gaussians = pd.DataFrame(
 gaussians[["plateau", *RULES]].style.format("{:.1f}", subset=RULES)
 
 # %% [markdown]
+# ## Distances without dimension
+#
+# Estimated dimensions have been said to follow neighbour distances and norms {cite}`critique2026`. Where the truth is known, the two can
+# be moved apart: a torus, made larger, then thinned out, so that distances grow while the dimension stays; and a Gaussian cloud
+# whose directions are more and more narrow (deviations 1, 1/2, 1/3, ..), thinned out in the same way.
+
+
+# %%
+def sized(X):
+    """Mean distance to the first neighbour and mean norm of the centred points, then the readings."""
+    near = neighbors.nearest_neighbors(
+        X, 2, 2 ** int(np.log2(min(1024, len(X) - 1))), device
+    )
+    norm = np.linalg.norm(X - X.mean(0), axis=1).mean()
+    return {"first distance": near.radii[0, 0], "norm": norm} | read(X, near)
+
+
+flat = manifolds.torus(n, 6, 20)
+narrow = manifolds.gaussian(n, np.diag(1.0 / np.arange(1, 51) ** 2))
+moved_apart = pd.DataFrame(
+    {
+        ("torus 6", "as it is"): sized(flat),
+        ("torus 6", "ten times larger"): sized(10 * flat),
+        ("torus 6", "half of the points"): sized(flat[::2]),
+        ("torus 6", "a quarter"): sized(flat[::4]),
+        ("narrowing Gaussian", "as it is"): sized(narrow),
+        ("narrowing Gaussian", "ten times larger"): sized(10 * narrow),
+        ("narrowing Gaussian", "half of the points"): sized(narrow[::2]),
+        ("narrowing Gaussian", "a quarter"): sized(narrow[::4]),
+    }
+).T.infer_objects()
+moved_apart[["first distance", "norm", "plateau", *RULES]].style.format(
+    "{:.2f}", subset=["first distance", "norm", *RULES]
+)
+
+# %% [markdown]
 # ## What we saw
 
 # %% tags=["hide-input"]
