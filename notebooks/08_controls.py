@@ -267,12 +267,37 @@ moved = (embedded[RULES].max() / embedded[RULES].min() - 1).max()
 seen = balls.groupby("truth").plateau.mean()
 unseen = [str(d) for d, share in seen.items() if share == 0]
 order = balls.groupby("truth")[RULES].mean()
+grown = {
+    cloud: moved_apart.loc[(cloud, "a quarter"), ["first distance", RULES[0]]].astype(
+        float
+    )
+    / moved_apart.loc[(cloud, "as it is"), ["first distance", RULES[0]]].astype(float)
+    - 1
+    for cloud in ("torus 6", "narrowing Gaussian")
+}
+larger = [
+    abs(
+        moved_apart.loc[(cloud, "ten times larger"), rule]
+        / moved_apart.loc[(cloud, "as it is"), rule]
+        - 1
+    )
+    for cloud in grown
+    for rule in RULES
+]
+(torus_far, torus_id), (narrow_far, narrow_id) = grown.values()
+verdict = (
+    "where a cloud has a dimension the estimate does not follow the distance; where its directions fade one after the other there is none, "
+    "the estimate counts those that are wider than the distance, and the criticism holds"
+    if abs(torus_id) < tolerance < abs(narrow_id)
+    else "distance and dimension were not told apart by these clouds"
+)
 Markdown(f"""
 - Balls, N = {n:,}: off by more than {tolerance:.0%}: {limits}. At dimension {mean.index[-1]} the rules read {(1 + mean.iloc[-1]).min():.0%} to {(1 + mean.iloc[-1]).max():.0%} of the truth: there an estimate is a lower bound.
 - What survives is the order: over all balls a larger dimension is read as larger by {"every rule" if order.apply(lambda c: c.is_monotonic_increasing).all() else "not every rule"}, and clouds of one kind scatter by {bias.std()[RULES[0]].max():.1%} at most under `{RULES[0]}` and {bias.std()[RULES[1]].max():.1%} under `{RULES[1]}`, which keeps fewer points.
 - Width does not matter: in {ambient[0]:,} to {ambient[-1]:,} ambient dimensions the estimates change by at most {moved:.1%}.
 - Of {len(plateaus)} manifolds `auto` sees a plateau in {len(sure)}, and is within {tolerance:.0%} in {int(right.sum())} of them; it sees none in {", ".join(unsure.index) or "no other"}. Balls in which it never sees one: dimension {", ".join(unseen) or "none"}.
 - A boundary pushes an estimate down; curvature and noise push it up. `paper_text` is too high by more than {tolerance:.0%} on {", ".join(high) or "none"}, and too low on {", ".join(low) or "none"}.
+- Ten times larger, no estimate changes by more than {max(larger):.1%}. With a quarter of the points, neighbours on the torus are {torus_far:.0%} further away and its ID is read {torus_id:+.0%}; in the narrowing Gaussian they are {narrow_far:.0%} further away, and it is read {narrow_id:+.0%} (`{RULES[0]}`): {verdict}.
 - Wrong by more than {tolerance:.0%}, of {len(plateaus)}: {", ".join(f"{name} {int(wrong[name].sum())}" for name in estimators)}.
 - Full-rank Gaussians of dimension {" and ".join(str(d) for d in gaussians.index)} are read as {" and ".join(f"{v:.0f}" for v in gaussians.auto)}; the flag is {"raised for each" if not gaussians.plateau.any() else "missing for " + ", ".join(str(d) for d in gaussians.index[gaussians.plateau.astype(bool)])}.
 """)

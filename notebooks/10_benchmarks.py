@@ -286,7 +286,7 @@ for (dtype, device), part in effect.groupby(["dtype", "device"]):
     worst = part.id_change.abs().max()
     lines.append(
         f"- {dtype} on a {'GPU' if device == 'cuda' else 'CPU'} changes the ID by at most {worst:.1%} and the label overlap by at most "
-        f"{part.overlap_change.abs().max():.3f}, although only {part.same_neighbours.min():.0%} to {part.same_neighbours.max():.0%} of the neighbours stay the same."
+        f"{part.overlap_change.abs().max():.3f}; {part.same_neighbours.min():.0%} to {part.same_neighbours.max():.0%} of the neighbours stay the same."
     )
 missing = [name for name, done in wanted.items() if not done]
 lines.append(
