@@ -297,9 +297,7 @@ for axis, label in zip(
 ):
     axis.set_ylabel(label)
     figures.depth_axis(axis, "relative depth")
-axes[0].set_ylim(0, None)
-axes[1].set_yscale("log")
-axes[2].set_yscale("log")
+    axis.set_ylim(0, None)
 axes[0].legend(fontsize=8.5)
 figures.note(fig, made_from)
 plt.show()
@@ -398,7 +396,7 @@ heights = heights.max(axis=1) / heights.min(axis=1)
 Markdown(f"""
 - Read by `{scale_rule}`, the ID goes from {p.id.iloc[0]:.1f} at the first layer to {peak.id:.1f} at layer {int(peak.layer)} (depth {peak.layer / n_blocks:.2f}), and is {body.id.iloc[-1]:.1f} at the final norm.
 - {found}
-{trained_only}- The other three rules give profiles that correlate with this one at {min(shapes):.2f} or more; a plateau in scale was {"found" if rules["auto"].plateau else "not found"} by `auto`: {rules["auto"].reason}.
+{trained_only}- The other three rules give profiles that correlate with this one at {min(shapes):.2f} or more; a plateau in scale was {"found" if rules["auto"].plateau else "not found"} by `auto`: {rules["auto"].reason.removeprefix("auto: ")}.
 
 Of the criticism that the ID follows distances and norms, in this run:
 

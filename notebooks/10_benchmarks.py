@@ -61,7 +61,10 @@ machines = pd.DataFrame(
             "processor": r["machine"]["processor"],
             "cores": r["machine"]["cores"],
             "GPU": r["machine"]["gpu"] or "none",
-            "load before": r["machine"]["load"],
+            "load before": round(r["machine"]["load"], 1),
+            "runs of each": min(
+                row["repeats"] for row in r["rows"] if "repeats" in row
+            ),
             "measured": r["date"],
         }
         for name, r in measured.items()
@@ -75,51 +78,57 @@ machines
 # *scikit-learn's way* is what the authors' code does: distances in chunks, a partition, a sort of what is kept. FAISS's flat
 # index is exact too; a bare *matrix product*, block by block, is what all of them are built on. The other side of extraction is
 # transformers' own ImageGPT class with its eager attention. The *floor* is the arithmetic at the rate of one large matrix product
-# (or the bytes at the bandwidth of one large copy, where that is longer), both measured in the same run, and the last column but
-# one is how much of our time it accounts for.
+# (or the bytes at the bandwidth of one large copy, where that is longer), both measured in the same run; *floor / ours* is how much of
+# our time it accounts for.
 
 # %% tags=["hide-input"]
 against = rows[rows.what.isin(["neighbours", "extraction"])].copy()
+short = {
+    "scikit-learn chunked distances with partition": "scikit-learn's way",
+    "DADApy compute_distances": "DADApy",
+    "transformers' ImageGPTModel, eager": "transformers, eager",
+}
+against["way"] = against["against"].replace(short)
 against["case"] = [
-    f"N = {r.n:,.0f}, d = {r.d:.0f}, {r.maxk:.0f} neighbours, ranks to {r.range_max:.0f}"
+    f"{r.n:,.0f} points, d = {r.d:.0f}, ranks to {r.range_max:.0f}"
     if r.what == "neighbours"
-    else f"{r['shape']}, {r.n:,.0f} images, {r.dtype}"
+    else f"{r['shape']}, {r.n:,.0f} images, {r['dtype']}"
     for _, r in against.iterrows()
 ]
-against["way"] = [
-    r.against if r.what == "neighbours" else f"{r.against} ({r['shape']})"
-    for _, r in against.iterrows()
-]
-against["against"] += [
-    "" if pd.isna(r.batch) else f", {r.batch:.0f} images a batch"
+against["other"] = [
+    r.way if pd.isna(r.batch) else f"{r.way}, {r.batch:.0f} images a batch"
     for _, r in against.iterrows()
 ]
 against["of the floor"] = against.floor_seconds / against.ours_seconds
-table = against.set_index(["what", "case", "against"])[
+table = against[
     [
+        "case",
+        "other",
         "ours_seconds",
         "theirs_seconds",
         "theirs_over_ours",
         "floor_seconds",
         "of the floor",
-        "repeats",
     ]
 ]
 table.columns = [
+    "what",
+    "against",
     "ours, s",
     "theirs, s",
     "theirs / ours",
     "floor, s",
     "floor / ours",
-    "repeats",
 ]
-table.round(3)
+table.style.hide(axis="index").format(precision=2).set_properties(
+    **{"padding": "0.2em 0.6em", "text-align": "left"}
+)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-against", "caption": "How many times longer the other way takes (ours is 1). Bars left of 1 are floors: a bare matrix product, which does not find neighbours at all."}, "image": {"alt": "Horizontal bars of speed ratios"}}
 shown = against[::-1]
 fig, axis = figures.panels(height=0.42 * len(shown) + 0.8)
 axis.barh(
-    [f"{r.case}\nagainst {r.against}" for _, r in shown.iterrows()],
+    [f"{r.case}\nagainst {r.other}" for _, r in shown.iterrows()],
     shown.theirs_over_ours,
     color=["#00798c" if what == "neighbours" else "#d1495b" for what in shown.what],
 )
@@ -217,7 +226,7 @@ for axis, column, label in zip(
             axis, part.depth, part[column], name=dtype, label=f"{dtype}, {device}"
         )
     axis.set_ylabel(label)
-    figures.depth_axis(axis)
+    figures.depth_axis(axis, "relative depth")
 axes[0].legend(fontsize=8.5)
 axes[2].set_ylim(0, 1.02)
 figures.note(fig, f"igpt-mini, N = {effect.n.max():,.0f}; measured here")
@@ -228,12 +237,16 @@ plt.show()
 
 # %% tags=["hide-input"]
 memory = rows[rows.what.str.startswith("peak memory")]
-columns = [
-    c
-    for c in ("what", "n", "d", "points_MiB", "added_MiB", "resident_MiB")
-    if c in memory
-]
-memory[columns].round(1).set_index("what").astype(object).where(lambda t: t.notna(), "")
+names = {
+    "n": "samples",
+    "d": "width",
+    "points_MiB": "the points, MiB",
+    "added_MiB": "the search adds, MiB",
+    "resident_MiB": "the whole process, MiB",
+}
+memory[["what", *names]].rename(columns=names).style.hide(axis="index").format(
+    precision=0, na_rep=""
+)
 
 # %% [markdown]
 # ## What has not been measured
@@ -265,12 +278,12 @@ pd.Series(
 # %% tags=["hide-input"]
 lines = []
 for name, part in against[against.file.str.contains("cpu")].groupby(
-    ["what", "way"], sort=False
+    ["what", "way", "shape"], sort=False, dropna=False
 ):
     best, worst = part.theirs_over_ours.max(), part.theirs_over_ours.min()
     span = f"{best:.1f}" if len(part) == 1 else f"{worst:.1f} to {best:.1f}"
     lines.append(
-        f"- {name[0].capitalize()}: {name[1]} takes {span} times as long as ours."
+        f"- {name[0].capitalize()}: {name[1]} takes {span} times as long as ours{'' if pd.isna(name[2]) else f' ({name[2]})'}."
     )
 for what, part in against.groupby("what", sort=False):
     reached = part["of the floor"]
