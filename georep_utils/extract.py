@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from .paths import UserError, atomic, digest, read_json, write_json
+from .products import threads_of_one_core
 
 BATCH_TOKENS = {"cpu": 2**11, "cuda": 2**18}
 
@@ -61,49 +62,54 @@ def load(folder: str | Path) -> Representations:
                            **{key: info[key] for key in ("n_blocks", "n_samples", "model", "dataset", "seconds")})  # fmt: skip
 
 
-def batches(lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
-    """Rows of each batch, samples of like length together: at most `batch_tokens` tokens after padding, at least one sample."""
+def batches(lengths: np.ndarray, batch_tokens: int, batch_size: int | None = None) -> list[np.ndarray]:
+    """Rows of each batch, samples of like length together: at most `batch_tokens` tokens after padding and `batch_size`
+    samples, at least one sample."""
     order = np.argsort(lengths, kind="stable")[::-1] if np.ptp(lengths) else np.arange(len(lengths))
     found, start = [], 0
     while start < len(order):
-        count = max(1, batch_tokens // int(lengths[order[start]]))
+        count = min(max(1, batch_tokens // int(lengths[order[start]])), batch_size or len(order))
         found.append(order[start : start + count])
         start += count
     return found
 
 
-def extract(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = None, batch_tokens: int | None = None,
-            progress: bool = True) -> Representations:  # fmt: skip
+def extract(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = None, batch_size: int | None = None,
+            batch_tokens: int | None = None, progress: bool = True) -> Representations:  # fmt: skip
     """Write layer_LL.npy, (N, width) float32, for each of `layers` (None: all), and the labels beside them.
 
-    batch_tokens: most tokens in a batch; None: 2^11 on a CPU, 2^18 on a GPU. It is halved when memory runs out.
+    batch_size: most samples in a batch; None: as many as their tokens allow. batch_tokens: most tokens in a batch, padding
+    included; None: 2^11 on a CPU, 2^18 on a GPU, or whatever `batch_size` samples have. Halved when memory runs out.
     Memory holds the model, a batch a thread and one more, whatever N. Interrupted work goes on at the batch where it
     stopped, unless the model, the data or an option changed. For several processes, call the three steps yourself.
     Raises UserError for data that don't suit the model, layers it has not, and a disk too small, before any work.
     """
-    work(model, dataset, out_dir, prepare(model, dataset, out_dir, layers, batch_tokens), progress)
+    work(model, dataset, out_dir, prepare(model, dataset, out_dir, layers, batch_size, batch_tokens), progress)
     return finish(model, dataset, out_dir)
 
 
-def prepare(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = None,
+def prepare(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = None, batch_size: int | None = None,
             batch_tokens: int | None = None) -> np.ndarray:  # fmt: skip
     """Check as `extract` does, lay out its files and its batches, and return the numbers of the batches still to do."""
+    for name, value in {"batch_size": batch_size, "batch_tokens": batch_tokens}.items():
+        if value is not None and value < 1:
+            raise UserError(f"{name} is {value}; expected at least 1, or None to choose")
     model.check(dataset)
     layers = list(model.layers if layers is None else layers)
     if unknown := set(layers) - set(model.layers):
         raise UserError(f"layers {sorted(unknown)} don't exist; {model.name} has layers 0..{model.layers[-1]}")
-    batch_tokens = batch_tokens or BATCH_TOKENS[model.device.type]
     lengths = model.lengths(dataset.inputs)
+    batch_tokens = batch_tokens or (batch_size * int(lengths.max()) if batch_size else BATCH_TOKENS[model.device.type])
     shortest = int(np.argmin(lengths))
     trial = [pooled.cpu().numpy() for pooled in model.forward(dataset.take([shortest]).inputs)]
     task = {"model": model.name, "site": getattr(model, "site", ""), "pool": model.pool, "dtype": model.dtype,
             "data": digest(dataset.name, [str(i) for i in dataset.ids], lengths.tolist()), "layers": layers,
-            "batch_tokens": batch_tokens, "trial": digest([f"{x:.2e}" for pooled in trial for x in pooled[0]])}  # fmt: skip
+            "batch": [batch_size, batch_tokens], "trial": digest([f"{x:.2e}" for pooled in trial for x in pooled[0]])}  # fmt: skip
     partial = partial_of(out_dir)
     if read_json(partial / "task.json") != task:
         shutil.rmtree(partial, ignore_errors=True)
         make_files(partial, layers, [trial[model.layers.index(layer)].shape[1] for layer in layers], len(dataset))
-        todo = batches(lengths, batch_tokens)
+        todo = batches(lengths, batch_tokens, batch_size)
         np.save(partial / "order.npy", np.concatenate(todo))
         np.save(partial / "sizes.npy", [len(rows) for rows in todo])
         np.save(partial / "seconds.npy", np.zeros(len(todo)))
@@ -123,7 +129,8 @@ def work(model, dataset, out_dir: str | Path, numbers: Sequence[int], progress: 
     waiting, left, pieces, began = deque(), deque(i for i in numbers if undone[i]), 1, time.perf_counter()
     with contextlib.ExitStack() as stack:
         *streams, clock = [stack.enter_context(open(path, "r+b", buffering=0)) for path in paths]
-        pool, workers = stack.enter_context(side_by_side(model))
+        pool, workers = side_by_side(model)
+        pool = stack.enter_context(pool)
         done, total = len(rows) - len(left), sum(map(len, rows))
         bar = stack.enter_context(
             tqdm(total=total, initial=total - sum(len(rows[i]) for i in left) if done else 0, unit="sample",
@@ -149,18 +156,12 @@ def partial_of(out_dir: str | Path) -> Path:
     return Path(out_dir).with_name(f".{Path(out_dir).name}.partial")
 
 
-@contextlib.contextmanager
 def side_by_side(model):
     """A pool that computes batches ahead, and how many at once. On a CPU a model that says it may be called from several
     threads gets a batch a thread: faster than several threads a batch, and the same bits whatever their number."""
-    threads = torch.get_num_threads()
-    alone = model.device.type != "cpu" or not getattr(model, "reentrant", False)
-    options = {} if alone else {"initializer": torch.set_num_threads, "initargs": (1,)}
-    try:
-        with ThreadPoolExecutor(1 if alone else threads, **options) as pool:
-            yield pool, 1 if alone else threads
-    finally:
-        torch.set_num_threads(threads)
+    if model.device.type == "cpu" and getattr(model, "reentrant", False):
+        return threads_of_one_core(torch.get_num_threads()), torch.get_num_threads()
+    return ThreadPoolExecutor(1), 1
 
 
 def forward(model, dataset, rows: np.ndarray, pieces: int) -> tuple[list[np.ndarray], int]:

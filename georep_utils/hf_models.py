@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .paths import UserError
+from .products import speed_up
 from .taps import SITES, Tap, find_blocks, find_taps, first_tensor, image_size, listening
 
 SPACED_RARE = str.maketrans({letter: "X" for letter in "UZOB.-"})
@@ -63,9 +64,8 @@ def load(
             f"{name_or_path} has {len(reader)} tokens in the tokenizer but {size} in the model; use its own"
         )
     limit = max_length if max_length is not None else position_limit(net)
-    return HFModel(
-        str(name_or_path), kind, net.to(device), reader, taps, pool, special_tokens, prefix, limit, device, dtype
-    )
+    net = speed_up(net.to(device))
+    return HFModel(str(name_or_path), kind, net, reader, taps, pool, special_tokens, prefix, limit, device, dtype)
 
 
 def find_device(device: str, dtype: str) -> torch.device:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .paths import UserError
+from .products import Linear
 
 NORM_EPS = 1e-5
 QUICK_GELU = 1.702
@@ -26,7 +27,7 @@ class Attention(nn.Module):
     def __init__(self, d_model: int, n_heads: int, causal: bool):
         super().__init__()
         self.n_heads, self.causal = n_heads, causal
-        self.q, self.k, self.v, self.out = (nn.Linear(d_model, d_model, bias=False) for _ in range(4))
+        self.q, self.k, self.v, self.out = (Linear(d_model, d_model, bias=False) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (w(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for w in (self.q, self.k, self.v))
@@ -43,10 +44,10 @@ class MLP(nn.Module):
 
     def __init__(self, d_model: int):
         super().__init__()
-        self.up, self.down = nn.Linear(d_model, 4 * d_model, bias=False), nn.Linear(4 * d_model, d_model, bias=False)
+        self.up, self.down = Linear(d_model, 4 * d_model, bias=False), Linear(4 * d_model, d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.silu(self.up(x)))
+        return self.down(F.silu(self.up(x), inplace=not torch.is_grad_enabled()))
 
 
 class Block(nn.Module):
@@ -72,7 +73,7 @@ class ImageGPT(nn.Module):
         self.sos = nn.Parameter(torch.zeros(d_model)) if causal else None
         self.blocks = nn.ModuleList(Block(d_model, n_heads, causal) for _ in range(n_blocks))
         self.ln_f = nn.RMSNorm(d_model, NORM_EPS)
-        self.wtet = nn.Linear(d_model, n_vocab, bias=False)
+        self.wtet = Linear(d_model, n_vocab, bias=False)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Tokens (batch, T) to vectors (batch, T, d_model). Autoregressive: the start token takes the first place and

@@ -9,17 +9,16 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import psutil
 import torch
-from threadpoolctl import threadpool_limits
 
 from georep_utils.neighbor_kernels import SEGMENT, error, filter_columns, margin, settle
 from georep_utils.paths import UserError, atomic
+from georep_utils.products import full_precision, linear, threads_of_one_core
 
 CHUNK = {"cpu": 1 << 18, "cuda": 1 << 26}  # numbers converted at once
 TILE = 4096  # columns of one matrix product on CPU
@@ -69,12 +68,8 @@ def nearest_neighbors(
         raise UserError(f"rows={rows} selects no run of consecutive points of {len(X)}; give a slice such as 0:1000")
     search = _search_cpu if place.type == "cpu" else _search_torch
     ranks = [1 << i for i in range(range_max.bit_length())]
-    precision = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("highest")  # no TF32 or bfloat16: the error bound is float32's
+    with full_precision():  # the error bound is float32's
         squares, indices, at_ranks = search(X, selected, maxk, ranks, block, place)
-    finally:
-        torch.set_float32_matmul_precision(precision)
     kept = [k - 1 for k in ranks if k <= maxk]
     at_ranks[:, : len(kept)] = squares[:, kept]
     own = np.arange(selected.start, selected.stop, dtype=np.int32)[:, None]
@@ -173,6 +168,7 @@ def _search_cpu(X, selected: range, maxk: int, ranks: list[int], block: int | No
     _fits(4 * X.size + threads * min(block, n) * (8 * room + 4 * TILE), psutil.virtual_memory().available, block)
     order = np.random.default_rng(0).permutation(N)
     raw, points, norms = (part.numpy() for part in _prepare(X, device, torch.from_numpy(order)))
+    tiles = torch.from_numpy(points)
     inverse, single = np.argsort(order), norms.astype(np.float32)
     wanted = np.array([maxk] + [k for k in ranks if k > maxk])
     squares, indices, at_ranks = np.empty((n, maxk)), np.empty((n, maxk), np.int32), np.empty((n, len(ranks)))
@@ -180,20 +176,20 @@ def _search_cpu(X, selected: range, maxk: int, ranks: list[int], block: int | No
     def work(start: int) -> None:
         here = slice(start, min(start + block, n))
         own = np.arange(selected[here][0], selected[here][-1] + 1)
-        at, rows, products = inverse[own], len(own), np.empty(len(own) * TILE, np.float32)
-        mine = points[at]
+        at, rows = inverse[own], len(own)
+        mine = torch.from_numpy(points[at])
         values, places = np.empty((rows, room), np.float32), np.empty((rows, room), np.int32)
         counts, limits = np.zeros(rows, np.int64), np.full(rows, np.inf, np.float32)
         for first in range(0, N, TILE):
-            tile = points[first : first + TILE]
-            product = np.matmul(mine, tile.T, out=products[: rows * len(tile)].reshape(rows, -1))
+            with torch.inference_mode():
+                product = linear(mine, tiles[first : first + TILE]).numpy()
             mask = (at >= first) & (at < first + TILE)
             product[mask, at[mask] - first] = -np.inf
             filter_columns(product, single, first, N, need, values, places, counts, limits)
         found = squares[here], indices[here], at_ranks[here]
         settle(raw, own, order, norms[at], error(X.shape[1]), values, places, counts, limits, wanted, *found)
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+    with threads_of_one_core(threads) as pool:
         list(pool.map(work, range(0, n, block)))
     return squares, indices, at_ranks
 

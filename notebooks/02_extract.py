@@ -34,6 +34,7 @@ site = "ln_1"
 pool = "mean"
 dtype = "float32"
 device = "auto"
+batch_size = 0
 batch_tokens = 0
 control_seed = 0
 untrained_control = True
@@ -109,8 +110,11 @@ def do(load_model, target, numbers):
 
 def represent(load_model, target):
     """Representations of every sample at every layer, left in `target`."""
-    budget = batch_tokens or (extract.BATCH_TOKENS["cuda"] if "GPU" in resources else 0)
-    todo = extract.prepare(cluster.once(load_model), data, target, None, budget)
+    budget = batch_tokens or None
+    if "GPU" in resources and not (batch_size or batch_tokens):
+        budget = extract.BATCH_TOKENS["cuda"]
+    net = cluster.once(load_model)
+    todo = extract.prepare(net, data, target, None, batch_size or None, budget)
     parts = -(-len(data) // samples_per_task) if scheduler else 1
     cluster.map(
         partial(do, load_model, target),
@@ -120,7 +124,7 @@ def represent(load_model, target):
         progress="tasks" if scheduler else "",
         shared=target.parent if scheduler else None,
     )
-    return extract.finish(cluster.once(load_model), data, target)
+    return extract.finish(net, data, target)
 
 
 # %%

@@ -144,6 +144,20 @@ def test_interrupted_work_goes_on_at_the_batch_where_it_stopped(tmp_path):
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
+def test_a_batch_size_counts_samples_and_changes_nothing_else(tmp_path):
+    model = Toy()
+    by_size = extract.extract(model, texts(), tmp_path / "size", batch_size=7, progress=False)
+    assert [len(batch) for batch in model.seen[1:]] == 8 * [7] + [4]
+    by_tokens = quickly(Toy(), texts(), tmp_path / "tokens")
+    assert all(np.array_equal(by_size[layer], by_tokens[layer]) for layer in range(3))
+    model = Toy()
+    quickly(model, texts(), tmp_path / "both", batch_size=3)
+    assert max(len(batch) for batch in model.seen) == 3
+    assert all(len(batch) == 1 or len(batch) * max(map(len, batch)) <= 64 for batch in model.seen)
+    with pytest.raises(UserError, match="batch_size is 0; expected at least 1"):
+        quickly(Toy(), texts(), tmp_path / "none", batch_size=0)
+
+
 @pytest.mark.parametrize("change", ["data", "weights", "pool", "batch_tokens", "layers"])
 def test_a_changed_task_starts_again(tmp_path, change):
     with pytest.raises(ConnectionError):

@@ -1,0 +1,64 @@
+"""Matrix products: the same numbers as PyTorch's, with gradients where they are asked for."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from georep_utils.neighbors import nearest_neighbors
+from georep_utils.products import Linear, linear, speed_up, threads_of_one_core
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("shape", [(7, 48), (2, 9, 48), (1, 1, 48)])
+def test_products_are_those_of_float64_to_float32(shape, bias):
+    torch.manual_seed(0)
+    x, weight, b = torch.randn(shape), torch.randn(31, 48), torch.randn(31) if bias else None
+    exact = F.linear(x.double(), weight.double(), None if b is None else b.double())
+    with torch.inference_mode():
+        for given in (x, x.transpose(0, -2).contiguous().transpose(0, -2)):
+            assert (linear(given, weight, b) - exact).abs().max() < 48 * 2**-24 * 48**0.5
+
+
+def test_a_gradient_passes_as_it_does_in_pytorch():
+    torch.manual_seed(0)
+    ours = Linear(8, 5)
+    theirs = nn.Linear(8, 5)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 8)
+    for layer in (ours, theirs):
+        layer(x).square().sum().backward()
+    assert torch.equal(ours.weight.grad, theirs.weight.grad)
+
+
+def test_plain_linear_layers_alone_are_changed_and_keep_their_results():
+    class Other(nn.Linear):
+        pass
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), Other(6, 3)).eval()
+    x = torch.randn(5, 6)
+    with torch.inference_mode():
+        before = net(x)
+        after = speed_up(net)(x)
+    assert [type(module) for module in net] == [Linear, nn.ReLU, Other]
+    torch.testing.assert_close(before, after, rtol=1e-6, atol=1e-6)
+
+
+def test_each_thread_has_one_core_and_the_others_come_back():
+    before = torch.get_num_threads()
+    with threads_of_one_core(2) as pool:
+        assert list(pool.map(lambda _: torch.get_num_threads(), range(2))) == [1, 1]
+    assert torch.get_num_threads() == before
+
+
+def test_a_setting_for_half_precision_does_not_reach_the_neighbours():
+    X = torch.randn(400, 64, generator=torch.Generator().manual_seed(0)).numpy() + 100
+    expected = nearest_neighbors(X, 20, 64, "cpu")
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    try:
+        found = nearest_neighbors(X, 20, 64, "cpu")
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = before
+    assert (found.indices == expected.indices).all() and (found.mus == expected.mus).all()
