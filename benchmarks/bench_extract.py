@@ -148,9 +148,9 @@ def main() -> None:
     options = parser.parse_args()
     auto = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(auto if options.device == "auto" else options.device)
-    shapes = {"24 blocks of width 64, 196 tokens": (24, 64, 4, 16, 196), "iGPT-S, 1024 tokens": (24, 512, 8, 512, 1024)}
+    shapes = {"24 blocks of width 64, 196 tokens": (24, 64, 2, 16, 196), "iGPT-S, 1024 tokens": (24, 512, 8, 512, 1024)}
     gpu = device.type == "cuda"
-    sizes = [(1024, (64, 256)), (512, (16, 64))] if gpu else [(256, (8, 32, 64)), (8, (1, 4))]
+    sizes = [(1024, (64, 256)), (512, (16, 64))] if gpu else [(256, (8, 32, 64)), (8, (1, 4, 8))]
     if options.quick:
         shapes, sizes = {"4 blocks of width 64, 196 tokens": (4, 64, 4, 16, 196)}, [(32, (8, 32))]
     facts, rows = machine_facts(device), []

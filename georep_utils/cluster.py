@@ -105,10 +105,12 @@ def _local_workers(resources: dict[str, float] | None) -> Any:
         own = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in seen.split(",") if gpu]
         if not own:
             raise UserError("resources ask for GPUs, but PyTorch sees none here; leave GPU out, or name a scheduler")
-    options = {"nthreads": 1, "memory_limit": None, "resources": resources}
+    quiet = {"silence_logs": logging.WARNING}
+    options = {"nthreads": 1, "memory_limit": None, "resources": resources} | quiet
     return SpecCluster(
         {i: {"cls": Nanny, "options": options | {"env": env}} for i, env in enumerate(own)},
         {"cls": Scheduler, "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}},
+        **quiet,
     )
 
 

@@ -11,7 +11,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-COLORS = {  # the paper's colours for the paper's models
+COLORS = {  # the paper's colours for the paper's models; the longer of two names first
+    "igpt-small-cifar10": "#8c7a3d", "igpt-mini-all": "#7cc0c8",
     "igpt-small": "#e0b400", "igpt-medium": "#ef7d00", "igpt-large": "#c8102e",
     "esm2-35M": "#2e8b57", "esm2-650M": "#1f6fb4", "esm2-3B": "#7b3fa0",
     "igpt-mini": "#00798c",

@@ -26,6 +26,8 @@ scale_rule = "paper_text"
 decimations = [1, 2, 4, 8, 16, 32]
 n_repetitions = 4
 fraction = 0.98
+fit = "base"
+drop_duplicates = False
 seed = 0
 device = "auto"
 max_slope_bias = 0.08
@@ -60,6 +62,9 @@ made_from = f"{run}: {representations.model}, {representations.dataset}, N = {n:
 #
 # Both are DADApy's {cite}`glielmo2022`. What "dimension" means depends on the scale: TwoNN looks further away when
 # points are left out (decimation: $N/n$ grows), Gride when $k$ does. We measure a whole curve for every layer.
+#
+# A point with an exact copy has $r_{i,1} = 0$ and no ratio: it is left out of the fit and counted. `drop_duplicates` keeps one of
+# each instead, and finds the neighbours of the rest anew. `fit` is `base`, the authors' line through the origin, or `ml`.
 
 
 # %%
@@ -71,14 +76,18 @@ def measure(folder, found):
         for warning in dimension.check_representation(X, layer, max(decimations)):
             print(warning)
         near = neighbors.load(found, f"layer_{layer:02d}")
+        if drop_duplicates and len(Y := dimension.drop_duplicates(X)[0]) < len(X):
+            ranks = min(2 ** near.mus.shape[1], 2 ** ((len(Y) - 1).bit_length() - 1))
+            X, near = Y, neighbors.nearest_neighbors(Y, 2, ranks, device)
         twonn = dimension.twonn_scaling(
             X,
             tuple(decimations),
             n_repetitions,
             fraction,
-            seed=seed,
-            device=device,
-            neighbors=near,
+            fit,
+            seed,
+            device,
+            near,
         )
         curves.append(
             pd.concat([twonn, dimension.gride_scaling(near)]).assign(layer=layer)
@@ -182,7 +191,7 @@ def read(X):
     """ID of a control cloud at the scale of the chosen rule."""
     if chosen.method == "twonn":
         return dimension.twonn_scaling(
-            X, (int(chosen.scale),), n_repetitions, fraction, seed=seed, device=device
+            X, (int(chosen.scale),), n_repetitions, fraction, fit, seed, device
         ).id.iloc[0]
     curve = dimension.gride_scaling(
         neighbors.nearest_neighbors(X, 2, 2 ** int(np.log2(4 * chosen.scale)), device)

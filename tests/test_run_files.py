@@ -264,6 +264,23 @@ def test_a_model_in_a_local_folder_needs_no_server(hub, here):
     assert extract.load(RunPaths("hf-text").representations).model == folder
 
 
+def test_copies_of_a_sample_are_counted_or_dropped_as_asked(hub, here):
+    """90 texts, 30 of them copies: in a layer a copy has distance 0 to its original, and neither has a ratio."""
+    rng = np.random.default_rng(0)
+    texts = [f"{' '.join(rng.choice(WORDS[4:], 12))}\t{i % 2}" for i in range(60)]
+    (here / "data/datasets/SST-2").mkdir(parents=True)
+    (here / "data/datasets/SST-2/train.tsv").write_text("\n".join(["sentence\tlabel", *texts, *texts[:30]]) + "\n")
+    given = {"model": str(hub[GPT2]), "data_dir": str(here / "data"), "n_per_class": 0,
+             "extract__untrained_control": False, "distances__maxk": 20, "intrinsic_dimension__decimations": [1],
+             "intrinsic_dimension__scale_rule": "gride_small_k"}  # fmt: skip
+    execute("hf-text", ["02", "03"], **given)
+    counted = execute("hf-text", ["04"], **given)["curves"]
+    dropped = execute("hf-text", ["04"], **given, intrinsic_dimension__drop_duplicates=True)["curves"]
+    for curves, n, excluded in ((counted, 90, 60), (dropped, 60, 0)):
+        first = curves[curves.scale == 1]
+        assert (first.n_points == n).all() and (first.n_excluded == excluded).all() and np.isfinite(first.id).all()
+
+
 @pytest.mark.slow
 def test_papermill_runs_a_run_file_and_only_what_changed(openai, here):
     """The command of the book: `run igpt-small-cifar10 --only 01 --only 02`, then once more, then with a new site."""
