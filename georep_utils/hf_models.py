@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .hf_files import load_network, load_reader, open_image, quiet
 from .paths import UserError
-from .products import speed_up
+from .products import find_device, matmul_precision, speed_up
 from .taps import SITES, Tap, find_blocks, find_taps, first_tensor, image_size, listening
 
 SPACED_RARE = str.maketrans({letter: "X" for letter in "UZOB.-"})
@@ -66,83 +66,6 @@ def load(
     limit = max_length if max_length is not None else position_limit(net)
     net = speed_up(net.to(device))
     return HFModel(str(name_or_path), kind, net, reader, taps, pool, special_tokens, prefix, limit, device, dtype)
-
-
-def find_device(device: str, dtype: str) -> torch.device:
-    """`device` as a torch device; "auto" takes the GPU where there is one."""
-    try:
-        found = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    except RuntimeError:
-        raise UserError(f"device is {device!r}; expected auto, cpu, cuda or cuda:0, cuda:1, ...") from None
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device is {device!r} but PyTorch sees no CUDA GPU; set device to auto or cpu")
-    if dtype == "tf32" and found.type != "cuda":
-        raise UserError(f"dtype tf32 needs a CUDA GPU, but the device is {found}; use float32 or bfloat16")
-    return found
-
-
-@contextlib.contextmanager
-def quiet():
-    """Keep transformers' notices (unused pooler weights, missing torchvision) out of the notebooks."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
-
-
-def explain(name, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200]
-    return UserError(
-        f"{name} can't be loaded as a Hugging Face transformer ({type(error).__name__}: {reason}); expected a hub name, or a "
-        "folder with config.json, weights and tokenizer: correct the name, or download it first when offline"
-    )
-
-
-def load_network(name, source: dict, dtype: str, seed: int | None) -> tuple[nn.Module, list[str]]:
-    """The network in eval mode on the CPU, and the names of weights that its files don't hold."""
-    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
-
-    kind = torch.bfloat16 if dtype == "bfloat16" else torch.float32
-    try:
-        with quiet():
-            config = AutoConfig.from_pretrained(name, **source)
-            encoding = config.is_encoder_decoder and type(config) in AutoModelForTextEncoding._model_mapping
-            auto = AutoModelForTextEncoding if encoding else AutoModel
-            missing = []
-            if seed is None:
-                net, info = auto.from_pretrained(
-                    name, dtype=kind, weights_only=True, output_loading_info=True, **source
-                )
-                missing = sorted(info["missing_keys"])
-            else:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(seed)
-                    net = auto.from_config(config, dtype=kind)
-    except Exception as error:  # noqa: BLE001
-        raise explain(name, error) from None
-    net = net.get_encoder() if config.is_encoder_decoder and not encoding else net
-    net.config.use_cache = False
-    return net.eval().requires_grad_(False), missing
-
-
-def load_reader(name, source: dict, kind: str):
-    """The tokenizer, or the image processor, that belongs to the model."""
-    from transformers import AutoImageProcessor, AutoTokenizer
-
-    try:
-        with quiet():
-            if kind == "image":
-                return AutoImageProcessor.from_pretrained(name, backend="pil", **source)
-            return AutoTokenizer.from_pretrained(name, **source)
-    except Exception as error:  # noqa: BLE001
-        raise explain(name, error) from None
 
 
 def n_patches(config, size: tuple[int, int]) -> int:
@@ -200,7 +123,7 @@ class HFModel:
             pooled[layer] = (x * weights[..., None]).sum(1)
 
         places = [(tap.module, tap.side, partial(keep, layer)) for layer, tap in enumerate(self.taps)]
-        with torch.inference_mode(), matmul_precision(self.dtype), listening(self.net, places):
+        with torch.inference_mode(), matmul_precision(self.dtype, self.device), listening(self.net, places):
             self.net(**batch)
         return pooled
 
@@ -266,25 +189,3 @@ class HFModel:
                     raise UserError(f"sample {name} has no token to average over; remove it")
                 if self.kind == "protein" and self.reader.unk_token_id in numbers:
                     raise UserError(f"sample {name} has a residue that {self.name} does not know; remove or replace it")
-
-
-def open_image(path: Path):
-    """An image file in RGB."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} can't be read as an image ({error}); remove or replace it") from None
-
-
-@contextlib.contextmanager
-def matmul_precision(dtype: str):
-    """Allow TF32 on the GPU for "tf32" and forbid it otherwise, then put back what was."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = dtype == "tf32"
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

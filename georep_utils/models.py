@@ -7,6 +7,7 @@ paper), `.layer_names`, `.device`, and the methods `.forward(inputs)` (one poole
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 from dataclasses import dataclass, replace
@@ -18,8 +19,9 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from . import checkpoints, hf_models, igpt
+from . import checkpoints, hf_files, hf_models, igpt
 from .paths import REPOSITORY, UserError
+from .products import find_device, matmul_precision
 
 SIZES = {  # blocks, width, heads of OpenAI's models
     "s": (24, 512, 8),
@@ -45,7 +47,7 @@ def load(
     fetched = REPOSITORY / data_dir / "hub" / name_or_path
     source = str(fetched) if (fetched / "config.json").is_file() and not Path(name_or_path).is_dir() else name_or_path
     if name_or_path == "igpt" or is_imagegpt(source):
-        device = hf_models.find_device(device, dtype)
+        device = find_device(device, dtype)
         for value, allowed, what in ((dtype, ("float32", "tf32", "bfloat16"), "dtype"), (pool, ("mean", "last"), "pool"),
                                      (site, hf_models.SITES, "site")):  # fmt: skip
             if value not in allowed:
@@ -120,7 +122,7 @@ def hub_arrays(name: str, local_files_only: bool) -> dict[str, np.ndarray]:
     from transformers import ImageGPTForCausalImageModeling
 
     try:
-        with hf_models.quiet():
+        with hf_files.quiet():
             net, info = ImageGPTForCausalImageModeling.from_pretrained(
                 name,
                 dtype=torch.float32,
@@ -130,7 +132,7 @@ def hub_arrays(name: str, local_files_only: bool) -> dict[str, np.ndarray]:
                 output_loading_info=True,
             )
     except Exception as error:  # noqa: BLE001
-        raise hf_models.explain(name, error) from None
+        raise hf_files.explain(name, error) from None
     weights = {key.removeprefix("transformer."): value.detach().numpy() for key, value in net.state_dict().items()}
     d_model, n_heads, config = net.config.n_embd, net.config.n_head, net.config
     if lost := sorted(info["missing_keys"] & dict(net.named_parameters()).keys()):
@@ -193,8 +195,8 @@ class IGPTModel:
     @torch.inference_mode()
     def forward(self, inputs) -> list[torch.Tensor]:
         """One pooled (batch, width) float32 tensor a layer, on the device, for tokens (batch, T)."""
-        pooled = []
-        with hf_models.matmul_precision(self.dtype):
+        pooled, gpu = [], self.device.type == "cuda"
+        with matmul_precision(self.dtype, self.device) if gpu else contextlib.nullcontext():
             for site, _, state in self.net.states(self.place(inputs)):
                 if site in (self.site, "ln_f", "logits"):
                     pooled.append(state.mean(1, dtype=torch.float32) if self.pool == "mean" else state[:, -1].float())

@@ -18,7 +18,7 @@ import torch
 
 from georep_utils.neighbor_kernels import SEGMENT, error, filter_columns, margin, settle
 from georep_utils.paths import UserError, atomic
-from georep_utils.products import full_precision, linear, threads_of_one_core
+from georep_utils.products import linear, matmul_precision, threads_of_one_core
 
 CHUNK = {"cpu": 1 << 18, "cuda": 1 << 26}  # numbers converted at once
 TILE = 4096  # columns of one matrix product on CPU
@@ -68,7 +68,7 @@ def nearest_neighbors(
         raise UserError(f"rows={rows} selects no run of consecutive points of {len(X)}; give a slice such as 0:1000")
     search = _search_cpu if place.type == "cpu" else _search_torch
     ranks = [1 << i for i in range(range_max.bit_length())]
-    with full_precision():  # the error bound is float32's
+    with matmul_precision("float32", place):  # the error bound is float32's
         squares, indices, at_ranks = search(X, selected, maxk, ranks, block, place)
     kept = [k - 1 for k in ranks if k <= maxk]
     at_ranks[:, : len(kept)] = squares[:, kept]

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .paths import UserError
+
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x @ weight.T + bias, for x (..., k), weight (n, k) and bias (n,): by oneDNN where that serves (float32 on a CPU,
@@ -39,14 +41,29 @@ def speed_up(net: nn.Module) -> nn.Module:
     return net
 
 
-@contextlib.contextmanager
-def full_precision() -> Iterator[None]:
-    """Matrix products of float32 are made of float32 inside, not of TF32 or bfloat16, whatever PyTorch was told before."""
-    places = torch.backends.mkldnn.matmul, torch.backends.cuda.matmul
-    before = [place.fp32_precision for place in places]
-    for place in places:
-        place.fp32_precision = "ieee"
+def find_device(device: str, dtype: str) -> torch.device:
+    """`device` as a torch device; "auto" takes the GPU where there is one."""
     try:
+        found = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    except RuntimeError:
+        raise UserError(f"device is {device!r}; expected auto, cpu, cuda or cuda:0, cuda:1, ...") from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device is {device!r} but PyTorch sees no CUDA GPU; set device to auto or cpu")
+    if dtype == "tf32" and found.type != "cuda":
+        raise UserError(f"dtype tf32 needs a CUDA GPU, but the device is {found}; use float32 or bfloat16")
+    return found
+
+
+@contextlib.contextmanager
+def matmul_precision(dtype: str, device: torch.device) -> Iterator[None]:
+    """On `device`, products of float32 are made of TF32 inside for "tf32", and of float32 else, whatever PyTorch was told
+    before. The setting belongs to the process: one thread at a time."""
+    gpu = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    places = gpu if device.type == "cuda" else (torch.backends.mkldnn.matmul,)
+    before = [place.fp32_precision for place in places]
+    try:
+        for place in places:
+            place.fp32_precision = "tf32" if dtype == "tf32" else "ieee"
         yield
     finally:
         for place, precision in zip(places, before):

@@ -139,7 +139,8 @@ for who, curves in {"the paper": theirs, "this book": ours}.items():
         )
         tested[who, name] = report.claims(part, steps, k, prominence, near)
 claims = pd.DataFrame(tested)
-claims.replace({True: "yes", False: "no"}).fillna("–")
+wrapped = {"selector": "tbody th", "props": "white-space: normal; min-width: 13rem"}
+claims.replace({True: "yes", False: "no"}).fillna("–").style.set_table_styles([wrapped])
 
 # %% [markdown]
 # ## The scale rules on every run

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ROOMS = ("__init__", "__main__", "paths", "pages", "pipeline")
+ROOMS = ("__init__", "__main__", "paths", "pages", "pipeline", "runs")
 
 FIRST = """# %% [markdown]
 # ({{run}}-count)=

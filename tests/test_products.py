@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from georep_utils.neighbors import nearest_neighbors
-from georep_utils.products import Linear, linear, speed_up, threads_of_one_core
+from georep_utils.products import Linear, linear, matmul_precision, speed_up, threads_of_one_core
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -50,6 +50,22 @@ def test_each_thread_has_one_core_and_the_others_come_back():
     with threads_of_one_core(2) as pool:
         assert list(pool.map(lambda _: torch.get_num_threads(), range(2))) == [1, 1]
     assert torch.get_num_threads() == before
+
+
+def test_precision_is_set_for_a_while_and_put_back_even_after_an_error():
+    places = torch.backends.mkldnn.matmul, torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    before = [place.fp32_precision for place in places]
+    with matmul_precision("float32", torch.device("cpu")):
+        assert places[0].fp32_precision == "ieee" and places[1].fp32_precision == before[1]
+    with matmul_precision("tf32", torch.device("cuda")):
+        assert [place.fp32_precision for place in places] == [before[0], "tf32", "tf32"]
+        with matmul_precision("float32", torch.device("cuda:1")):
+            assert [place.fp32_precision for place in places[1:]] == ["ieee", "ieee"]
+        assert [place.fp32_precision for place in places[1:]] == ["tf32", "tf32"]
+    with pytest.raises(KeyError), matmul_precision("tf32", torch.device("cuda")):
+        raise KeyError
+    assert [place.fp32_precision for place in places] == before
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_a_setting_for_half_precision_does_not_reach_the_neighbours():

@@ -17,7 +17,7 @@ from loopback import serve_hub, serve_tree
 from test_hf_models import WORDS, build, randomised, word_tokenizer
 from tf_checkpoint_writer import write_tf_checkpoint
 
-from georep_utils import datasets, extract, igpt, pipeline
+from georep_utils import datasets, extract, igpt, pipeline, runs
 from georep_utils.download import SHARDS, STEPS, openai_checkpoint
 from georep_utils.paths import REPOSITORY, RunPaths, UserError
 
@@ -147,7 +147,7 @@ def test_a_run_file_is_valid(run):
     given = pipeline.parameters_of(content)
     assert given and content["title"] != run
     if run in [*RUNS, *ESM, "hf-text", "igpt-mini"]:
-        assert list(given)[:5] == pipeline.PIPELINE and f"({run})" in content["title"]
+        assert list(given)[:5] == runs.PIPELINE and f"({run})" in content["title"]
         assert all(parameters["run"] == run for parameters in given.values())
 
 
@@ -171,9 +171,7 @@ def test_the_page_of_parameters_names_only_what_exists():
                 "--not_trained", "--seed", "--n_px", "--n_vocab"]  # fmt: skip
     assert [s for s in switches if f"`{s}`" not in text] == []
     assert [run for run in [*RUNS, *ESM, "hf-text", "igpt-mini"] if f"`{run}`" not in text] == []
-    declared = {
-        n.partition("_")[2]: pipeline.declared_parameters(n) for n in [*pipeline.PIPELINE, "06_training_dynamics"]
-    }
+    declared = {n.partition("_")[2]: pipeline.declared_parameters(n) for n in [*runs.PIPELINE, "06_training_dynamics"]}
     named = re.findall(r"`(\w+)\.(\w+)`", text)
     assert named and [f"{a}.{b}" for a, b in named if a in declared and b not in [*declared[a], "py"]] == []
 

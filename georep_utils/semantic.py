@@ -1,0 +1,76 @@
+"""The layer that an ID profile singles out, without labels: the paper's advice as a rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class SemanticLayer:
+    """Layer of the first minimum or plateau of an ID profile after its first peak (None for kind "none").
+
+    prominence: how far it lies below its surroundings, in units of the peak's ID; low, high: the layers around it that
+    the profile can't tell from it; kind: "minimum", "plateau" or "none".
+    """
+
+    layer: int | None
+    peak_layer: int | None
+    prominence: float
+    low: int | None
+    high: int | None
+    kind: str
+
+
+def semantic_layer(
+    profile: pd.DataFrame, prominence: float = 0.05, errors: float = 2.0, plateau_share: float = 0.2
+) -> SemanticLayer:
+    """The paper's advice without labels: the first minimum, or plateau, of the ID profile after its first peak.
+
+    profile: rows in layer order with columns layer, id, id_err (`Selection.profile`). Two IDs differ when they do by more
+    than `prominence` of the larger (a twentieth: what two octaves of scale change where there is a plateau) and by more
+    than `errors` standard errors. The peak stands out on both sides. The minimum is followed by such a rise. A plateau
+    is a run of at least plateau_share of the layers (three or more), below the peak, without a difference inside.
+    """
+    layers, ids, sigma = (profile[name].tolist() for name in ("layer", "id", "id_err"))
+    n, low, top, peak, bottom, rise = len(ids), 0, None, None, None, None
+
+    def above(i, j):
+        return ids[i] - ids[j] > max(prominence * ids[i], errors * float(np.hypot(sigma[i], sigma[j])))
+
+    def level(i, j):
+        run = range(i, j)
+        return j <= n and not above(max(run, key=ids.__getitem__), min(run, key=ids.__getitem__))
+
+    for i in range(n):
+        if top is None:
+            low = min(low, i, key=ids.__getitem__)
+            top = i if above(i, low) else None
+        elif peak is None:
+            top = max(top, i, key=ids.__getitem__)
+            peak, bottom = (top, i) if above(top, i) else (None, None)
+        elif above(i, bottom):
+            rise = i
+            break
+        else:
+            bottom = min(bottom, i, key=ids.__getitem__)
+    if peak is None:
+        return SemanticLayer(None, None, 0.0, None, None, "none")
+    length = max(3, int(np.ceil(plateau_share * n)))
+    for start in range(peak + 1, n if rise is None else bottom - length + 1):
+        stop = start + length
+        if above(peak, start) and level(start, stop):
+            while level(start, stop + 1):
+                stop += 1
+            drop = 1 - float(np.mean(ids[start:stop])) / ids[peak]
+            return SemanticLayer(
+                layers[(start + stop - 1) // 2], layers[peak], drop, layers[start], layers[stop - 1], "plateau"
+            )
+    if rise is None:
+        return SemanticLayer(None, layers[peak], 0.0, None, None, "none")
+    first = next(i for i in range(bottom, -1, -1) if above(i - 1, bottom))
+    last = next(i for i in range(bottom, n) if above(i + 1, bottom))
+    drop = (min(ids[peak], max(ids[bottom:])) - ids[bottom]) / ids[peak]
+    return SemanticLayer(layers[bottom], layers[peak], drop, layers[first], layers[last], "minimum")
