@@ -96,7 +96,7 @@ against["case"] = [
     for _, r in against.iterrows()
 ]
 against["other"] = [
-    r.way if pd.isna(r.batch) else f"{r.way}, {r.batch:.0f} images a batch"
+    r.way if pd.isna(r.batch) else f"{r.way}, {r.batch:.0f} a batch"
     for _, r in against.iterrows()
 ]
 against["of the floor"] = against.floor_seconds / against.ours_seconds
@@ -121,7 +121,7 @@ table.columns = [
     "floor / ours",
 ]
 table.style.hide(axis="index").format(precision=2).set_properties(
-    **{"padding": "0.2em 0.6em", "text-align": "left"}
+    subset=["what", "against"], **{"text-align": "left", "white-space": "normal"}
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-against", "caption": "How many times longer the other way takes (ours is 1). Bars left of 1 are floors: a bare matrix product, which does not find neighbours at all."}, "image": {"alt": "Horizontal bars of speed ratios"}}

@@ -21,10 +21,8 @@ def curve(values, quantity="intrinsic_dimension", k=np.nan, model="net", error=0
 
 
 def whole(ids=HUNCH, labels=LABELS, following=NEXT):
-    shallow = curve(labels / 2, "label_overlap", 30)
-    return pd.concat(
-        [curve(ids), curve(labels, "label_overlap", 10), shallow, curve(following, "consecutive_overlap", 10)]
-    )
+    by_label = [curve(labels / share, "label_overlap", k, error=0.005) for share, k in ((1, 10), (2, 30))]
+    return pd.concat([curve(ids), *by_label, curve(following, "consecutive_overlap", 10)])
 
 
 def write_run(folder, name, ids, n_samples=1000):
@@ -120,6 +118,12 @@ def test_a_network_as_the_paper_describes_them_fulfils_every_statement():
 def test_a_network_unlike_the_papers_fails_the_statement_it_breaks(changed, failing):
     found = report.claims(whole(**changed))
     assert {text for text, value in found.items() if value is False} == {report.STATEMENTS[key] for key in failing}
+
+
+def test_every_layer_of_a_flat_top_is_a_best_one_and_no_other():
+    labels = curve([0.1, 0.5, 0.79, 0.8, 0.81, 0.8, 0.6], "label_overlap", 10, error=0.01)
+    assert report.best_layers(labels).tolist() == [2, 3, 4, 5]
+    assert report.best_layers(labels.assign(error=np.nan)).tolist() == [4]
 
 
 def test_what_was_not_measured_is_neither_true_nor_false():
