@@ -70,7 +70,8 @@ class Selection:
 
     rule, method, scale (N/n); plateau: enough layers have one there; reason: one line for a reader;
     profile: a row a layer: layer, id, id_err (statistical), id_sys (half the range over half, same and double the scale;
-    NaN where only one is known), scale, plateau; diagnostics: a row a layer and scale, the numbers behind the test.
+    NaN where only one is known), scale, plateau; diagnostics: a row a layer and scale, the numbers behind
+    the tests and the first of them that failed (slope, bend, control, spread; "" for a plateau).
     """
 
     rule: str
@@ -146,14 +147,13 @@ def select_scale(
             spread, control = np.ptp(value[part]) / value[part].mean(), 1 - value[i] / gaussians.loc[layer, scale]
             bend = np.polyfit(x, log_id[part], 2, w=weight[part])[0]
             bias, bend_bias = abs(line[0]) * value[i] / np.log(2), bend * value[i] ** 2 / (2 * np.log(2) ** 2)
-            flat = bool(
-                bias <= max_bias and bend_bias <= max_bend_bias and control <= max_control_bias and spread <= max_spread
-            )
-            rows.append(
-                (layer, scale, value[i], line[0], line_var[0, 0] ** 0.5, bias, bend_bias, control, spread, flat)
-            )
-    names = ["layer", "scale", "id", "slope", "slope_err", "bias", "bend_bias", "control_bias", "spread", "plateau"]
-    diagnostics = pd.DataFrame(rows, columns=names)
+            tests = {"slope": bias <= max_bias, "bend": bend_bias <= max_bend_bias, "control": control <= max_control_bias,
+                     "spread": spread <= max_spread}  # fmt: skip
+            failed = next((name for name, passed in tests.items() if not passed), "")
+            measured = line[0], line_var[0, 0] ** 0.5, bias, bend_bias, control, spread
+            rows.append((layer, scale, value[i], *measured, failed, not failed))
+    names = ["layer", "scale", "id", "slope", "slope_err", "bias", "bend_bias", "control_bias", "spread"]
+    diagnostics = pd.DataFrame(rows, columns=[*names, "failed", "plateau"])
     votes = diagnostics.groupby("scale").agg(share=("plateau", "mean"), bias=("bias", "median")).reset_index()
     best = votes.sort_values(["share", "bias"], ascending=[False, True]).iloc[0]
     auto = (best["scale"],) if best["share"] >= vote else RULES["gride_small_k"][1]

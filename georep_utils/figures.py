@@ -116,13 +116,13 @@ def id_by_samples(curves: pd.DataFrame, n_blocks: int) -> Figure:
     return figure
 
 
-def id_map(table: pd.DataFrame, title: str) -> Figure:
-    """Heat map of ID: layers from left to right, scales N/n from bottom to top."""
+def id_map(table: pd.DataFrame, title: str, label: str = "intrinsic dimension") -> Figure:
+    """Heat map of the ID, or of what `label` says: layers from left to right, scales N/n from bottom to top."""
     figure, axis = panels(height=3.0)
     picture = axis.imshow(table.T, origin="lower", aspect="auto", cmap="magma")
     axis.set(xticks=range(0, len(table), 4), xticklabels=table.index[::4], yticks=range(table.shape[1]),
              yticklabels=[f"{s:g}" for s in table.columns], xlabel="layer", ylabel="scale  N/n", title=title)  # fmt: skip
-    figure.colorbar(picture, ax=axis, pad=0.01).set_label("intrinsic dimension")
+    figure.colorbar(picture, ax=axis, pad=0.01).set_label(label)
     return figure
 
 

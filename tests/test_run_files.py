@@ -171,7 +171,10 @@ def test_the_page_of_parameters_names_only_what_exists():
                 "--not_trained", "--seed", "--n_px", "--n_vocab"]  # fmt: skip
     assert [s for s in switches if f"`{s}`" not in text] == []
     assert [run for run in [*RUNS, *ESM, "hf-text", "igpt-mini"] if f"`{run}`" not in text] == []
-    declared = {n.partition("_")[2]: pipeline.declared_parameters(n) for n in [*runs.PIPELINE, "06_training_dynamics"]}
+    declared = {
+        n.partition("_")[2]: pipeline.declared_parameters(n)
+        for n in [*runs.PIPELINE, "06_training_dynamics", "11_listening_places"]
+    }
     named = re.findall(r"`(\w+)\.(\w+)`", text)
     assert named and [f"{a}.{b}" for a, b in named if a in declared and b not in [*declared[a], "py"]] == []
 
@@ -277,6 +280,18 @@ def test_copies_of_a_sample_are_counted_or_dropped_as_asked(hub, here):
     for curves, n, excluded in ((counted, 90, 60), (dropped, 60, 0)):
         first = curves[curves.scale == 1]
         assert (first.n_points == n).all() and (first.n_excluded == excluded).all() and np.isfinite(first.id).all()
+
+
+def test_every_place_is_read_and_a_layer_of_copies_is_left_out(here):
+    scope = execute("igpt-mini", ["11"], listening_places__n_per_class=8, listening_places__decimation=1)
+    places = scope["places"]
+    assert places.groupby(["site", "pool"]).size().to_dict() == dict.fromkeys(scope["cases"], 25)
+    blank = places[places.id.isna()]
+    assert blank[["site", "pool", "layer"]].values.tolist() == [["ln_1", "last", 0]]
+    same = places[(places.pool == "mean") & (places.layer == 24)]
+    assert np.ptp(same.id) < 1e-6 * same.id.mean() and len(same) == 4  # the final norm is the same place for all
+    table = here / "book/results/igpt-mini/listening_places.csv"
+    assert len(table.read_text().splitlines()) == 1 + len(places)
 
 
 @pytest.mark.slow
