@@ -121,7 +121,8 @@ table.columns = [
     "floor / ours",
 ]
 table.style.hide(axis="index").format(precision=2).set_properties(
-    subset=["what", "against"], **{"text-align": "left", "white-space": "normal"}
+    subset=["what", "against"],
+    **{"text-align": "left", "white-space": "normal", "min-width": "8rem"},
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-against", "caption": "How many times longer the other way takes (ours is 1). Bars left of 1 are floors: a bare matrix product, which does not find neighbours at all."}, "image": {"alt": "Horizontal bars of speed ratios"}}

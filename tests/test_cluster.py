@@ -48,7 +48,11 @@ def _fail_twice(folder, task):
 
 
 def _extract(load_model, load_data, target, folder, numbers):
-    """Do some batches; the process dies once, in the middle of the work of the second task."""
+    """Do some batches, not before two processes are at it; one dies once, in the middle of the work of a task."""
+    (folder / f"seen-{os.getpid()}").touch()
+    deadline = time.monotonic() + 60
+    while len(list(folder.glob("seen-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
     model, data = cluster.once(load_model), cluster.once(load_data)
     middle, marker = len(numbers) // 2, folder / "died"
     extract.work(model, data, target, numbers[:middle])
@@ -95,7 +99,8 @@ def test_extraction_on_two_workers_gives_the_bits_of_one_process_and_survives_a_
     with pytest.raises(UserError, match="18 of 18 batches of .* are not done"):
         extract.finish(model, data, tmp_path / "out")
     workers = cluster.map(work, np.array_split(todo, 9), two_workers, shared=tmp_path)
-    assert len(set(workers)) >= 2 and (tmp_path / "died").exists()
+    seen = {int(path.name.partition("-")[2]) for path in tmp_path.glob("seen-*")}
+    assert len(seen) >= 2 and set(workers) <= seen - {os.getpid()} and (tmp_path / "died").exists()
     assert extract.prepare(model, data, tmp_path / "out", batch_tokens=4 * 196).size == 0
     together = extract.finish(model, data, tmp_path / "out")
     for layer in model.layers:
