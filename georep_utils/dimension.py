@@ -98,8 +98,9 @@ def select_scale(
 ) -> Selection:
     """Read one dimension a layer at one scale, the same for all layers; the rule says which scale.
 
-    curves: rows of twonn_scaling and gride_scaling of every layer, with a column `layer`. Rules: paper_text (TwoNN, 4),
-    igpt_release (TwoNN, 32, 4 repetitions, fraction 0.98), gride_small_k (mean of Gride 2-4 and 4-8), auto.
+    curves: rows of twonn_scaling and gride_scaling of every layer, with a column `layer` (without one: of one layer, 0).
+    Rules: paper_text (TwoNN, 4), igpt_release (TwoNN, 32, 4 repetitions, fraction 0.98), gride_small_k (mean of Gride 2-4
+    and 4-8), auto.
     auto is this book's plateau test. At scale s it fits log ID against log2 scale over a window from s / 2 upwards:
     slope and bend (second-order term), weighted by the errors. A plateau at s needs all four:
     - bias = |slope| ID / ln 2 <= max_bias: a boundary changes log ID by a multiple of r, curvature and density by one of
@@ -121,8 +122,15 @@ def select_scale(
     """
     if rule != "auto" and rule not in RULES:
         raise UserError(f"unknown scale rule {rule!r}: expected auto, {', '.join(RULES)}")
-    if "layer" not in curves or curves.empty:
-        raise UserError("the curves have no column 'layer' or no rows: add the layer to each scaling table first")
+    if curves.empty:
+        raise UserError("the curves have no rows: expected those of twonn_scaling or gride_scaling")
+    curves = curves if "layer" in curves else curves.assign(layer=0)
+    if (twice := curves.duplicated(["layer", "method", "scale"])).any():
+        row = curves[twice].iloc[0]
+        raise UserError(
+            f"{row['method']} at N/n = {row['scale']:g} stands twice for layer {row['layer']}: give each scaling table its "
+            "layer, in a column `layer`, before they are put together"
+        )
     basis = method or ("gride" if (curves["method"] == "gride").any() else "twonn")
     tested = curves[curves["method"] == basis]
     ids, errors = (

@@ -29,12 +29,13 @@ def semantic_layer(
 ) -> SemanticLayer:
     """The paper's advice without labels: the first minimum, or plateau, of the ID profile after its first peak.
 
-    profile: rows in layer order with columns layer, id, id_err (`Selection.profile`). Two IDs differ when they do by more
+    profile: rows in layer order with columns layer, id and, where known, id_err (`Selection.profile`). Two IDs differ when they do by more
     than `prominence` of the larger (a twentieth: what two octaves of scale change where there is a plateau) and by more
     than `errors` standard errors. The peak stands out on both sides. The minimum is followed by such a rise. A plateau
     is a run of at least plateau_share of the layers (three or more), below the peak, without a difference inside.
     """
-    layers, ids, sigma = (profile[name].tolist() for name in ("layer", "id", "id_err"))
+    layers, ids = profile["layer"].tolist(), profile["id"].tolist()
+    sigma = profile["id_err"].tolist() if "id_err" in profile else [0.0] * len(ids)
     n, low, top, peak, bottom, rise = len(ids), 0, None, None, None, None
 
     def above(i, j):

@@ -222,8 +222,17 @@ def test_a_rule_whose_scale_was_not_measured_is_refused_by_name(model_curves):
         dimension.select_scale(model_curves[(model_curves["layer"] != 2) | (model_curves["method"] == "twonn")])
     with pytest.raises(UserError, match="3 scales of gride are common"):
         dimension.select_scale(model_curves[(model_curves["scale"] <= 4) | (model_curves["layer"] != 2)])
-    with pytest.raises(UserError, match="no column 'layer'"):
+    with pytest.raises(UserError, match="gride at N/n = 1 stands twice for layer 0: give each scaling table its layer"):
         dimension.select_scale(model_curves.drop(columns="layer"))
+    with pytest.raises(UserError, match="no rows"):
+        dimension.select_scale(model_curves[:0])
+
+
+def test_the_curves_of_one_cloud_need_no_layer(model_curves):
+    one = model_curves[model_curves["layer"] == 3]
+    named, bare = (dimension.select_scale(table) for table in (one, one.drop(columns="layer")))
+    assert bare.profile["layer"].tolist() == [0] and bare.profile["id"][0] == named.profile["id"][0]
+    assert (bare.plateau, bare.scale) == (named.plateau, named.scale)
 
 
 @pytest.mark.parametrize(
