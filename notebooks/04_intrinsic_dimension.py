@@ -409,9 +409,10 @@ write_json(
 peak, body = p.loc[p.id.idxmax()], p[p.layer <= n_blocks]
 found = (
     f"The profile has a {semantic.kind} after its peak at layer {semantic.layer} (depth {semantic.layer / n_blocks:.2f}; layers "
-    f"{semantic.low} to {semantic.high} can't be told from it)."
+    f"{semantic.low} to {semantic.high} can't be told from it; {semantic.support:.0%} of profiles redrawn within their errors have such a layer)."
     if semantic.layer is not None
-    else "The profile has no minimum or plateau after a peak that its errors support, so no layer is singled out."
+    else "The profile has no minimum or plateau after a peak that its errors support, so no layer is singled out "
+    f"({semantic.support:.0%} of profiles redrawn within their errors have one)."
 )
 flat = controls.get("untrained network")
 trained_only = (

@@ -92,13 +92,14 @@ def advice(curves):
         labels = part[
             (part.quantity == "label_overlap") & (part.k == k) & (part.depth <= 1)
         ]
-        top, best, off, kept = labels.value.max(), "", np.nan, np.nan
+        top, best, off, kept, within = labels.value.max(), "", np.nan, np.nan, None
         if len(labels):
             layers = report.best_layers(labels)
             best = "–".join(map(str, dict.fromkeys([layers.min(), layers.max()])))
         if len(labels) and found.layer is not None:
             off = np.abs(layers - found.layer).min() / part.n_blocks.iloc[0]
             kept = np.interp(found.layer, labels.layer, labels.value) / top
+            within = bool(np.any((layers >= found.low) & (layers <= found.high)))
         rows.append(
             (
                 name,
@@ -108,9 +109,11 @@ def advice(curves):
                 found.layer,
                 found.low,
                 found.high,
+                found.support,
                 best,
                 kept,
                 off,
+                within,
             )
         )
     return pd.DataFrame(
@@ -123,9 +126,11 @@ def advice(curves):
             "chosen",
             "from",
             "to",
+            "support",
             "best by labels",
             "share kept",
             "off by, in depth",
+            "best is within",
         ],
     )
 
@@ -288,8 +293,9 @@ plt.show()
 # %% [markdown]
 # ## Was the advice good?
 #
-# One row a model. "From" and "to" are the layers that the profile cannot tell from the chosen one; "best by labels" are those
-# whose label overlap cannot be told from the highest; "share kept" is the label overlap at the chosen layer, over the highest.
+# One row a model. "From" and "to" are the layers that the profile cannot tell from the chosen one, "support" is the share of
+# profiles redrawn within their errors that single out any; "best by labels" are the layers
+# whose label overlap cannot be told from the highest, "best is within" says whether one of them lies from "from" to "to"; "share kept" is the label overlap at the chosen layer, over the highest.
 
 # %% tags=["hide-input"]
 whole = {name: "Int64" for name in ["peak", "chosen", "from", "to"]}
@@ -308,9 +314,12 @@ for who, part in judged.groupby("measured by", sort=False):
         f"the depth from the nearest best one by labels, and it keeps at least {part['share kept'].min():.0%} of the best label overlap."
     )
     far = part[part["off by, in depth"] > 0.1]
-    lines += [f"- More than a tenth of the depth away: {', '.join(far.model)}."] * bool(
-        len(far)
-    )
+    inside = ", ".join(far.model[far["best is within"].astype(bool)]) or "none"
+    if len(far):
+        lines.append(
+            f"- More than a tenth of the depth away: {', '.join(far.model)}. The range of layers that the profile can't tell apart holds a "
+            f"best one for: {inside}."
+        )
 lines.append(
     f"- Published numbers to compare with: {len(theirs)}, {sources}; none of them for Figs. 2 and 3."
     if read.empty

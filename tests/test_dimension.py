@@ -186,6 +186,17 @@ def test_a_wiggle_within_the_errors_is_no_minimum():
     assert (found.kind, found.layer) == ("minimum", 7)
 
 
+def test_errors_widen_the_range_of_the_semantic_layer_and_lower_its_support():
+    ids = [8, 14, 20, 15, 12.1, 12.4, 12, 12.4, 12.1, 15, 17]
+    sure, unsure = (dimension.semantic_layer(profile(ids, err)) for err in (0.01, 1.0))
+    assert (sure.layer, sure.support) == (6, 1.0) and unsure.layer == 6
+    assert unsure.low <= sure.low <= 6 <= sure.high <= unsure.high and unsure.high - unsure.low >= 2
+    faint = dimension.semantic_layer(profile([8, 9, 10, 9.2, 9, 9.1, 9.3, 9.45, 9.4], err=0.3))
+    assert 0 < faint.support < 1
+    assert dimension.semantic_layer(profile([8, 14, 20, 9, 14]).drop(columns="id_err")).support == 1.0
+    assert dimension.semantic_layer(profile(ids, 1.0)) == unsure
+
+
 @pytest.mark.parametrize(
     "ids, peak", [([7, 7.1, 7, 6.95, 7.05, 7], None), ([5, 6, 7, 8, 9, 10], None), ([5, 8, 12, 10, 8, 6], 2)]
 )
