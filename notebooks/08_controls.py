@@ -199,7 +199,7 @@ plateaus[["truth", "plateau", "scale", *estimators]].style.format(
     "{:.2f}", subset=["scale", *estimators]
 ).apply(
     lambda column: np.where(
-        wrong[column.name], "color: #c8102e; font-weight: bold", ""
+        wrong[column.name], "color: #e5484d; font-weight: bold", ""
     ),
     subset=estimators,
 )

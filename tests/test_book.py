@@ -178,6 +178,24 @@ def test_the_theme_switches_between_light_and_dark(page):
     assert shades["light"] != shades["dark"]
 
 
+def test_tables_can_be_read_in_light_and_dark(page):
+    """Contrast of text and ground, as WCAG defines it, of every cell that code printed: at least 3 to 1."""
+    script = """
+    const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+    const light = c => [0.2126, 0.7152, 0.0722].reduce((sum, share, i) => {
+      const v = c[i] / 255; return sum + share * (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); }, 0);
+    const ground = n => { for (; n; n = n.parentElement) {
+      const c = numbers(getComputedStyle(n).backgroundColor); if (c.length < 4 || c[3] > 0.5) return c; } return [255, 255, 255]; };
+    const cells = [...document.querySelectorAll('.cell_output td, .cell_output th')].filter(n => n.textContent.trim());
+    return cells.map(n => { const [a, b] = [light(numbers(getComputedStyle(n).color)), light(ground(n))];
+      return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), n.textContent]; }).filter(pair => pair[0] < 3).slice(0, 5);
+    """
+    button = page.find_element(By.CSS_SELECTOR, "button.theme-switch-button")
+    for _ in range(3):
+        page.execute_script("arguments[0].click()", button)
+        assert page.execute_script(script) == []
+
+
 def test_a_phone_shows_the_article_without_sideways_scrolling(page):
     size(page, *PHONE)
     try:
