@@ -13,7 +13,7 @@ import pandas as pd
 
 from georep_utils.neighbors import nearest_neighbors
 from georep_utils.paths import UserError
-from georep_utils.scaling import check_representation, drop_duplicates, gride_scaling, twonn_scaling
+from georep_utils.scaling import check_representation, drop_duplicates, gride_scaling, n_different, twonn_scaling
 from georep_utils.semantic import SemanticLayer, semantic_layer
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "drop_duplicates",
     "gaussian_reference",
     "gride_scaling",
+    "n_different",
     "select_scale",
     "semantic_layer",
     "twonn_scaling",

@@ -57,6 +57,12 @@ def _unique_rows(X: np.ndarray) -> np.ndarray:
     return np.fromiter(first.values(), dtype=np.int64)
 
 
+def n_different(X: np.ndarray) -> int:
+    """Number of different rows of X (N, width). A layer where most points are copies of others has no dimension: such is
+    the first one of a causal model that is read at its last place, where every sample with the same token is one point."""
+    return len(_unique_rows(X))
+
+
 def drop_duplicates(
     X: np.ndarray, labels: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:

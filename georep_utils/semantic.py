@@ -92,7 +92,7 @@ def _first_feature(layers, ids, sigma, prominence, errors, plateau_share) -> Sem
             )
     if rise is None:
         return SemanticLayer(None, layers[peak], 0.0, None, None, "none")
-    first = next(i for i in range(bottom, -1, -1) if above(i - 1, bottom))
+    first = next((i for i in range(bottom, peak, -1) if above(i - 1, bottom)), peak + 1)
     last = next(i for i in range(bottom, n) if above(i + 1, bottom))
     drop = (min(ids[peak], max(ids[bottom:])) - ids[bottom]) / ids[peak]
     return SemanticLayer(layers[bottom], layers[peak], drop, layers[first], layers[last], "minimum")

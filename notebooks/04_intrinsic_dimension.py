@@ -66,16 +66,35 @@ made_from = f"{run}: {representations.model}, {representations.dataset}, N = {n:
 #
 # A point with an exact copy has $r_{i,1} = 0$ and no ratio: it is left out of the fit and counted. `drop_duplicates` keeps one of
 # each instead, and finds the neighbours of the rest anew. `fit` is `base`, the authors' line through the origin, or `ml`.
+#
+# A layer where more than half of the points are copies of others is left out, and named: there is no dimension to estimate.
+
+
+# %%
+def worth_measuring(folder):
+    """Layers in `folder` whose points differ, each checked before anything is estimated."""
+    kept = []
+    for layer in extract.load(folder).layers:
+        X = np.asarray(extract.load(folder)[layer])
+        if (different := dimension.n_different(X)) < n / 2:
+            print(f"layer {layer} has {different} different points of {n}: left out")
+            continue
+        for warning in dimension.check_representation(X, layer, max(decimations)):
+            print(warning)
+        kept.append(layer)
+    if not kept:
+        raise UserError(
+            f"in {folder} most points of every layer are copies of others; check the model, its inputs and where it is read"
+        )
+    return kept
 
 
 # %%
 def measure(folder, found):
     """Curves of ID against scale, of both estimators, for every layer in `folder`."""
     curves = []
-    for layer in tqdm(extract.load(folder).layers, desc=folder.name, mininterval=1):
+    for layer in tqdm(worth_measuring(folder), desc=folder.name, mininterval=1):
         X = np.asarray(extract.load(folder)[layer])
-        for warning in dimension.check_representation(X, layer, max(decimations)):
-            print(warning)
         near = neighbors.load(found, f"layer_{layer:02d}")
         if drop_duplicates and len(Y := dimension.drop_duplicates(X)[0]) < len(X):
             ranks = min(2 ** near.mus.shape[1], 2 ** ((len(Y) - 1).bit_length() - 1))
@@ -240,10 +259,9 @@ def read(X):
     return np.interp(np.log(chosen.scale), np.log(curve.scale), curve.id)
 
 
-controls = pd.DataFrame(
-    index=pd.Index(representations.layers, name="layer"), dtype=float
-)
-for layer in representations.layers[:: max(1, n_blocks // 12)]:
+measured = list(curves.layer.unique())
+controls = pd.DataFrame(index=pd.Index(measured, name="layer"), dtype=float)
+for layer in measured[:: max(1, n_blocks // 12)]:
     X = np.asarray(representations[layer])
     controls.loc[layer, "shuffled features"] = read(manifolds.shuffle_columns(X, seed))
     controls.loc[layer, "Gaussian, same covariance"] = read(
@@ -445,7 +463,7 @@ heights = pd.DataFrame(
 )
 heights = heights.max(axis=1) / heights.min(axis=1)
 Markdown(f"""
-- Read by `{scale_rule}`, the ID goes from {p.id.iloc[0]:.1f} at the first layer to {peak.id:.1f} at layer {int(peak.layer)} (depth {peak.layer / n_blocks:.2f}), and is {body.id.iloc[-1]:.1f} at the final norm.
+- Read by `{scale_rule}`, the ID goes from {p.id.iloc[0]:.1f} at layer {p.layer.iloc[0]} to {peak.id:.1f} at layer {int(peak.layer)} (depth {peak.layer / n_blocks:.2f}), and is {body.id.iloc[-1]:.1f} at the final norm.
 - {found}
 {trained_only}- The other three rules give profiles that correlate with this one at {min(shapes):.2f} or more; a plateau in scale was {"found" if rules["auto"].plateau else "not found"} by `auto`: {rules["auto"].reason.removeprefix("auto: ")}.
 

@@ -100,7 +100,7 @@ def measure(site, pool):
     largest, rows = min(range_max, 2 ** ((len(data) - 1).bit_length() - 1)), []
     for layer in [layer for layer in found.layers if layer <= found.n_blocks]:
         X, at = np.asarray(found[layer]), (layer, layer / found.n_blocks)
-        if (distinct := len(np.unique(X, axis=0))) < len(X) / 2:
+        if (distinct := dimension.n_different(X)) < len(X) / 2:
             print(
                 f"{site}, {pool}: layer {layer} has {distinct} different points of {len(X)} and is left out"
             )

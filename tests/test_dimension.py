@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from georep_utils import dimension, manifolds
 from georep_utils.neighbors import Neighbors, nearest_neighbors
@@ -184,6 +186,16 @@ def test_the_semantic_layer_of_a_peak_and_a_level_tail_is_a_plateau():
 def test_a_wiggle_within_the_errors_is_no_minimum():
     found = dimension.semantic_layer(profile([8, 14, 20, 16, 15, 15.5, 12, 9, 12, 14], err=0.3))
     assert (found.kind, found.layer) == ("minimum", 7)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.floats(1, 40), st.floats(0, 8)), min_size=1, max_size=25))
+def test_any_profile_has_a_semantic_layer_behind_its_peak_or_none(points):
+    ids, errors = map(list, zip(*points))
+    found = dimension.semantic_layer(profile(ids, errors), draws=20)
+    assert 0 <= found.support <= 1 and (found.layer is None) == (found.kind == "none")
+    if found.layer is not None:
+        assert found.low <= found.layer <= found.high and found.peak_layer < found.layer and found.prominence <= 1
 
 
 def test_errors_widen_the_range_of_the_semantic_layer_and_lower_its_support():

@@ -294,6 +294,15 @@ def test_every_place_is_read_and_a_layer_of_copies_is_left_out(here):
     assert len(table.read_text().splitlines()) == 1 + len(places)
 
 
+def test_the_last_place_can_be_read_though_its_first_layer_is_a_handful_of_points(here, capsys):
+    given = {"n_per_class": 30, "extract__pool": "last", "extract__n_completions": 0, "extract__untrained_control": False,
+             "overlaps__probe_samples": 100}  # fmt: skip
+    profile = execute("igpt-mini", ["02", "03", "04"], **given)["p"]
+    assert profile.layer.tolist() == list(range(1, 26)) and np.isfinite(profile.id).all()
+    assert re.search(r"layer 0 has \d+ different points of 300: left out", capsys.readouterr().out)
+    execute("igpt-mini", ["05"], **given)
+
+
 @pytest.mark.slow
 def test_papermill_runs_a_run_file_and_only_what_changed(openai, here):
     """The command of the book: `run igpt-small-cifar10 --only 01 --only 02`, then once more, then with a new site."""
