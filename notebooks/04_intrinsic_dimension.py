@@ -443,6 +443,13 @@ shapes = [
     for rule, s in rules.items()
     if rule != scale_rule
 ]
+alike = (
+    "nearly the same"
+    if min(shapes) > 0.9
+    else "much alike"
+    if min(shapes) > 0.7
+    else "not the same"
+)
 moves = together.loc[["first distance", "norm"]].abs().max()
 likeness = (
     "they move together, and this run can't tell one from the other by the shape alone: that part of the criticism stands"
@@ -465,12 +472,12 @@ heights = heights.max(axis=1) / heights.min(axis=1)
 Markdown(f"""
 - Read by `{scale_rule}`, the ID goes from {p.id.iloc[0]:.1f} at layer {p.layer.iloc[0]} to {peak.id:.1f} at layer {int(peak.layer)} (depth {peak.layer / n_blocks:.2f}), and is {body.id.iloc[-1]:.1f} at the final norm.
 - {found}
-{trained_only}- The other three rules give profiles that correlate with this one at {min(shapes):.2f} or more; a plateau in scale was {"found" if rules["auto"].plateau else "not found"} by `auto`: {rules["auto"].reason.removeprefix("auto: ")}.
+{trained_only}- The {len(shapes)} other rules give profiles that correlate with this one at {min(shapes):.2f} or more; a plateau in scale was {"found" if rules["auto"].plateau else "not found"} by `auto`: {rules["auto"].reason.removeprefix("auto: ")}.
 
 Of the criticism that the ID follows distances and norms, in this run:
 
 - The ID's rank correlation with the distance to the first neighbour is {together.layers["first distance"]:.2f} over the layers and {together.steps["first distance"]:.2f} over the steps between them; with the norm {together.layers["norm"]:.2f} and {together.steps["norm"]:.2f}: {likeness}.
 - What survives: size alone can't make a profile, since estimates are made of ratios. A Gaussian cloud with a layer's covariance, hence its mean squared norm, is read as {gauss.min():.1f} to {gauss.max():.1f} times as high. It goes with the layer at {together.layers["Gaussian, same covariance"]:.2f} over the layers and {follows:.2f} over the steps, {shape}.
-- The shape of the profile is nearly the same under every rule (correlations of {min(shapes):.2f} or more).
-- What does not survive is *the* dimension of a layer: the four rules differ by a factor of up to {heights.max():.1f} in the same layer, so that a value means nothing without its scale. {{ref}}`paper-controls` shows both sides on clouds of known dimension.
+- The shape of the profile is {alike} under every rule (correlations of {min(shapes):.2f} or more).
+- What does not survive is *the* dimension of a layer: the rules differ by a factor of up to {heights.max():.1f} in the same layer, so that a value means nothing without its scale. {{ref}}`paper-controls` shows both sides on clouds of known dimension.
 """)
