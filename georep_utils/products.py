@@ -1,7 +1,8 @@
 """Matrix products in float32 on a CPU, with all that its vectors can do, and threads that share its cores.
 
 PyTorch's own `linear` goes to MKL, which keeps to half the width of the vectors (AVX2) on processors that are not Intel's.
-oneDNN, which PyTorch brings too, asks the processor what it has.
+oneDNN, which PyTorch brings too, asks the processor what it has. The operator is the one that torch.compile puts in place of
+`linear`; it has no public name of its own, but torch is pinned.
 """
 
 from __future__ import annotations
