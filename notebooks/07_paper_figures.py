@@ -135,9 +135,13 @@ def advice(curves):
     )
 
 
-advised = pd.concat(
-    {"the paper": advice(theirs), "this book": advice(ours)}, names=["measured by"]
-).reset_index(0)
+advised = (
+    pd.concat(
+        {"the paper": advice(theirs), "this book": advice(ours)}, names=["measured by"]
+    )
+    .reset_index(0)
+    .reset_index(drop=True)
+)
 stars = {
     ("theirs" if row["measured by"] == "the paper" else "ours", row.model): row.chosen
     / row.blocks
@@ -293,13 +297,20 @@ plt.show()
 # %% [markdown]
 # ## Was the advice good?
 #
-# One row a model. "From" and "to" are the layers that the profile cannot tell from the chosen one, "support" is the share of
+# One row a model. "Range" is that of the layers that the profile cannot tell from the chosen one, "support" the share of
 # profiles redrawn within their errors that single out any; "best by labels" are the layers
-# whose label overlap cannot be told from the highest, "best is within" says whether one of them lies from "from" to "to"; "share kept" is the label overlap at the chosen layer, over the highest.
+# whose label overlap cannot be told from the highest, "off by" is how far the nearest of them is, in depth; "share kept" is the label overlap at the chosen layer, over the highest.
 
 # %% tags=["hide-input"]
-whole = {name: "Int64" for name in ["peak", "chosen", "from", "to"]}
-advised.astype(whole).round(2).set_index(["measured by", "model"]).fillna(pd.NA)
+found = advised.dropna(subset=["chosen"])
+advised["range"] = (
+    found["from"].astype(int).astype(str) + "–" + found["to"].astype(int).astype(str)
+)
+shown = advised.astype({"peak": "Int64", "chosen": "Int64"}).round(2)
+shown = shown.drop(columns=["blocks", "from", "to", "best is within"])
+shown.insert(5, "range", shown.pop("range"))
+shown = shown.rename(columns={"measured by": "by", "off by, in depth": "off by"})
+shown.set_index(["by", "model"]).astype(object).fillna("–")
 
 # %% [markdown]
 # ## What we saw
