@@ -35,8 +35,7 @@ def read(n: int, case: tuple) -> dict:
     kind, truth, noise, seed = case
     ambient = max(20, 2 * truth + 10)
     X = KINDS[kind](n, truth, ambient, noise * SIZE.get(kind, 1), seed=1000 * seed + truth)
-    curves = [dimension.twonn_scaling(X, (4, 32)), dimension.gride_scaling(nearest_neighbors(X, 2, 1024))]
-    curves = pd.concat(curves).assign(layer=0)
+    curves = pd.concat([dimension.twonn_scaling(X, (4, 32)), dimension.gride_scaling(nearest_neighbors(X, 2, 1024))])
     chosen = {rule: dimension.select_scale(curves, rule) for rule in ("auto", *dimension.RULES)}
     facts = dict(zip(("cloud", "dimension", "noise", "seed"), case)) | {"n": n}
     found = {"plateau": chosen["auto"].plateau, "scale": chosen["auto"].scale}

@@ -298,8 +298,9 @@ plt.show()
 # ## Was the advice good?
 #
 # One row a model. "Range" is that of the layers that the profile cannot tell from the chosen one, "support" the share of
-# profiles redrawn within their errors that single out any; "best by labels" are the layers
-# whose label overlap cannot be told from the highest, "off by" is how far the nearest of them is, in depth; "share kept" is the label overlap at the chosen layer, over the highest.
+# profiles redrawn within their errors that single out any; "best by labels" are the layers whose label overlap cannot be told
+# from the highest, "off by" is how far the nearest of them is, in depth; "share kept" is the label overlap at the chosen layer,
+# over the highest.
 
 # %% tags=["hide-input"]
 found = advised.dropna(subset=["chosen"])

@@ -205,8 +205,8 @@ plateaus[["truth", "plateau", "scale", *estimators]].style.format(
 )
 
 # %% [markdown]
-# A dozen clouds prove little. `benchmarks/validate_plateau.py` reads hundreds: six kinds, dimension 2 to 20, four levels of
-# noise, and seeds that set none of the rule's thresholds. Its table comes with the book. For each kind: the clouds in which
+# A handful of clouds prove little. `benchmarks/validate_plateau.py` reads many more, of several kinds, dimensions and levels of
+# noise, with seeds that set none of the rule's thresholds. Its table comes with the book. For each kind: the clouds in which
 # `auto` sees a plateau, how many of these are off by more than the tolerance, and how many of *all* clouds are, by rule.
 
 # %%

@@ -16,7 +16,7 @@
 #
 # In this chapter:
 #
-# - the same samples are read at four places of each block, and pooled in two ways;
+# - the same samples are read at several places of each block, and pooled in more than one way;
 # - the ID profile and the label overlap are drawn for each, beside the paper's choice;
 # - we count how much of the paper's picture hangs on that choice.
 
