@@ -18,6 +18,7 @@ from tqdm import tqdm
 from georep_utils.paths import UserError
 
 ANSWER_SECONDS = 5
+LOOPBACK = "127.0.0.1"
 
 
 def map(
@@ -76,7 +77,7 @@ def connect(scheduler: str, resources: dict[str, float] | None = None) -> Iterat
     from dask.distributed import Client
 
     if scheduler == "local":
-        with _local_workers(resources) as workers, Client(workers) as client:
+        with _local_workers(resources) as workers, Client(workers, security=workers.security) as client:
             yield client
         return
     address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
@@ -94,8 +95,12 @@ def connect(scheduler: str, resources: dict[str, float] | None = None) -> Iterat
 
 def _local_workers(resources: dict[str, float] | None) -> Any:
     """A single-threaded worker a core, or a GPU that sees no other one. The system alone limits their memory: what they
-    map from disk would count as theirs."""
-    from dask.distributed import Nanny, Scheduler, SpecCluster
+    map from disk would count as theirs.
+
+    A Dask worker runs whatever it is sent. So every port is bound to the loopback address, and only processes that hold
+    the certificate made for this cluster may speak to it. Dashboards have no such protection and are left out (their server remains, on loopback, without pages).
+    """
+    from dask.distributed import Nanny, Scheduler, Security, SpecCluster
 
     own = [{}] * os.cpu_count()
     if "GPU" in (resources or {}):
@@ -106,10 +111,13 @@ def _local_workers(resources: dict[str, float] | None) -> Any:
         if not own:
             raise UserError("resources ask for GPUs, but PyTorch sees none here; leave GPU out, or name a scheduler")
     quiet = {"silence_logs": logging.WARNING}
-    options = {"nthreads": 1, "memory_limit": None, "resources": resources} | quiet
+    security = Security.temporary()
+    here = {"host": LOOPBACK, "protocol": "tls", "security": security, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
+    worker = {"nthreads": 1, "memory_limit": None, "resources": resources}
     return SpecCluster(
-        {i: {"cls": Nanny, "options": options | {"env": env}} for i, env in enumerate(own)},
-        {"cls": Scheduler, "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}},
+        {i: {"cls": Nanny, "options": here | worker | quiet | {"env": env}} for i, env in enumerate(own)},
+        {"cls": Scheduler, "options": here},
+        security=security,
         **quiet,
     )
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 class UserError(ValueError):
     """Input that can't be used. The message is one line: what was wrong, what was expected, what to do."""
+
+
+def safe_name(name: object, what: str = "name") -> str:
+    """`name`, where it can be one file or folder below another; UserError where it could lead elsewhere."""
+    if isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name):
+        return name
+    raise UserError(f"{what} {name!r} can't be a folder's name; expected letters, digits, '_', '-', '.', no leading dot")
 
 
 @contextlib.contextmanager
@@ -39,6 +47,9 @@ class RunPaths:
 
     run: str
     root: Path = field(default_factory=lambda: Path(os.environ.get("GEOREP_ROOT") or REPOSITORY))
+
+    def __post_init__(self):
+        safe_name(self.run, "run")
 
     @property
     def representations(self) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import jupytext
 import yaml
 
-from .paths import REPOSITORY, UserError
+from .paths import REPOSITORY, UserError, safe_name
 
 PIPELINE = ["01_download", "02_extract", "03_distances", "04_intrinsic_dimension", "05_overlaps"]
 
@@ -54,7 +54,9 @@ def read_run(run: str | Path) -> dict:
         raise UserError(f"{path} is not YAML ({' '.join(str(error).split())}); correct it") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is empty or holds no sections; start from a copy of notebooks/runs/igpt-mini.yml")
-    return {"name": path.stem, "title": path.stem, "notebooks": PIPELINE, "shared": {}} | content
+    content = {"name": path.stem, "title": path.stem, "notebooks": PIPELINE, "shared": {}} | content
+    safe_name(content["name"], f"{path}: name")
+    return content
 
 
 def parameters_of(run: Mapping, overrides: Mapping | None = None) -> dict[str, dict]:
@@ -84,6 +86,8 @@ def parameters_of(run: Mapping, overrides: Mapping | None = None) -> dict[str, d
         own = {name: value for name, value in run["shared"].items() if name in known} | run[section]
         for name, value in own.items():
             where = f"run {run['name']}: {section}.{name}"
+            if name == "run":
+                raise UserError(f"{where} can't be set: a run has the name of its file; copy the file to make another")
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
                 raise UserError(

@@ -54,7 +54,7 @@ from georep_utils import (
     neighbors,
     overlap,
 )
-from georep_utils.paths import RunPaths, UserError
+from georep_utils.paths import RunPaths, UserError, safe_name
 
 figures.use_style()
 paths = RunPaths(run)
@@ -91,7 +91,9 @@ for name, checkpoint in tqdm(checkpoints.items(), mininterval=1):
         data_dir=data_dir,
         **model_options | start,
     )
-    folder = paths.representations.with_name("dynamics") / name.replace("/", "-")
+    folder = paths.representations.with_name("dynamics") / safe_name(
+        name.replace("/", "-"), "checkpoint"
+    )
     representations = extract.extract(
         net, data, folder, batch_tokens=batch_tokens or None, progress=False
     )

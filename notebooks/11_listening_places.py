@@ -55,7 +55,7 @@ from georep_utils import (
     neighbors,
     overlap,
 )
-from georep_utils.paths import RunPaths, UserError
+from georep_utils.paths import RunPaths, UserError, safe_name
 
 figures.use_style()
 paths = RunPaths(run)
@@ -95,7 +95,7 @@ def measure(site, pool):
         data_dir=data_dir,
         **model_options,
     )
-    folder = paths.representations.with_name("places") / f"{site}-{pool}"
+    folder = paths.representations.with_name("places") / safe_name(f"{site}-{pool}")
     found = extract.extract(net, data, folder, progress=False)
     largest, rows = min(range_max, 2 ** ((len(data) - 1).bit_length() - 1)), []
     for layer in [layer for layer in found.layers if layer <= found.n_blocks]:

@@ -4,9 +4,11 @@ import functools
 import os
 import signal
 import socket
+import ssl
 import time
 
 import numpy as np
+import psutil
 import pytest
 from dask.distributed import Client, LocalCluster
 
@@ -142,6 +144,43 @@ def test_a_scheduler_file_and_local_workers_serve(two_workers, tmp_path):
     (tmp_path / "scheduler.json").write_text(f'{{"address": "{two_workers}"}}')
     assert cluster.map(abs, [-2, 3], scheduler=str(tmp_path / "scheduler.json")) == [2, 3]
     assert cluster.map(abs, [-2, 3], scheduler="local") == [2, 3]
+
+
+def _listening_addresses(_):
+    """Local addresses of every socket that this worker and its parents' other children listen on."""
+    family = psutil.Process(os.getpid()).parents()
+    top = next(parent for parent in family if parent.pid == int(os.environ["TEST_PROCESS"]))
+    connections = [c for process in [top, *top.children(recursive=True)] for c in process.net_connections("inet")]
+    return sorted({c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN})
+
+
+def test_local_workers_listen_on_the_loopback_address_only(monkeypatch):
+    monkeypatch.setenv("TEST_PROCESS", str(os.getpid()))
+    assert cluster.map(_listening_addresses, [0], "local") == [["127.0.0.1"]]
+
+
+def _answers(port, certificate=None):
+    """Whether what listens on `port` says anything over TLS to a caller who shows `certificate`, or none."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if certificate:
+        context.load_cert_chain(certificate)
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain, context.wrap_socket(plain) as stream:
+            return stream.recv(1) != b""
+    except OSError:
+        return False
+
+
+def test_local_workers_refuse_a_stranger(tmp_path):
+    with cluster.connect("local") as client:
+        address, workers = client.scheduler.address, list(client.scheduler_info()["workers"])
+        own = tmp_path / "own.pem"
+        own.write_text(client.security.tls_client_key + client.security.tls_client_cert)
+        for place in [address, *workers]:
+            assert place.startswith("tls://127.0.0.1:")
+            port = int(place.rpartition(":")[2])
+            assert _answers(port, own) and not _answers(port)
 
 
 def _visible_gpu(seconds):

@@ -169,6 +169,26 @@ def test_a_run_file_that_cannot_be_used_says_why(house, tmp_path, capfd, content
     assert house.executed() == []
 
 
+@pytest.mark.parametrize("name", ["..", ".", "", "/tmp/elsewhere", "a/b", "../up", ".hidden", 7, None])
+@pytest.mark.parametrize("command", ["run", "clean"])
+def test_a_run_file_cannot_name_another_folder(house, tmp_path, capfd, command, name):
+    path = tmp_path / "mine.yml"
+    path.write_text(yaml.safe_dump(RUN | {"name": name}))
+    kept = house.root / "data/kept.txt"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("mine")
+    assert house.command(command, str(path)) == 2
+    assert "can't be a folder's name" in capfd.readouterr().err
+    assert kept.read_text() == "mine" and house.executed() == []
+
+
+def test_the_name_of_a_run_is_no_parameter(house, capfd):
+    for section in ("", "count."):
+        assert house.command("run", "tiny", "-p", f"{section}run=other") == 2
+        assert "can't be set" in capfd.readouterr().err
+    assert house.executed() == []
+
+
 def test_a_whole_number_may_stand_for_a_real_one_and_null_for_a_number(house):
     run = house.pipeline.read_run("tiny")
     given = house.pipeline.parameters_of(run, {"count.rate": 2, "count.size": None})
