@@ -22,8 +22,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 from bench_neighbors import compare, machine_facts, normal
 
-from georep_utils import cluster, datasets, extract, models, neighbors
-from georep_utils.paths import REPOSITORY, write_json
+from georep_utils import clouds as extract, parallel as cluster
+from georep_utils.data import datasets
+from georep_utils.geometry import neighbors
+from georep_utils.models import load as models
+from georep_utils.io import REPOSITORY, write_json
 
 
 def find(path: str, rows: tuple[int, int]) -> None:

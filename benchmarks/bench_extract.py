@@ -24,9 +24,12 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 from bench_neighbors import compare, machine_facts, peaks
 
-from georep_utils import datasets, dimension, extract, igpt, models, overlap
-from georep_utils.neighbors import nearest_neighbors
-from georep_utils.paths import write_json
+from georep_utils import clouds as extract
+from georep_utils.data import datasets
+from georep_utils.geometry import overlap, scale_rules as dimension
+from georep_utils.models import imagegpt as igpt, load as models
+from georep_utils.geometry.neighbors import nearest_neighbors
+from georep_utils.io import write_json
 
 
 def ours(n_blocks: int, width: int, heads: int, n_vocab: int, positions: int, device: torch.device, dtype="float32"):

@@ -26,9 +26,9 @@ import torch
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from georep_utils.neighbors import nearest_neighbors
-from georep_utils.paths import write_json
-from georep_utils.products import linear
+from georep_utils.geometry.neighbors import nearest_neighbors
+from georep_utils.io import write_json
+from georep_utils.precision import linear
 
 PACKAGES = ("numpy", "torch", "numba", "scikit-learn", "dadapy", "faiss-cpu")
 

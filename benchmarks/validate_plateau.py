@@ -20,9 +20,10 @@ import pandas as pd
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from georep_utils import cluster, dimension, manifolds
-from georep_utils.neighbors import nearest_neighbors
-from georep_utils.paths import atomic
+from georep_utils import parallel as cluster
+from georep_utils.geometry import scale_rules as dimension, synthetic as manifolds
+from georep_utils.geometry.neighbors import nearest_neighbors
+from georep_utils.io import atomic
 
 KINDS = {"ball": manifolds.hyperball, "cube": manifolds.hypercube, "sphere": manifolds.sphere, "torus": manifolds.torus,
          "swiss roll": manifolds.swiss_roll, "curved": manifolds.curved}  # fmt: skip

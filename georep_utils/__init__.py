@@ -1,1 +1,1 @@
-"""Helpers behind the notebooks: files, models, neighbours, dimensions, overlaps, figures. The method is in the notebooks."""
+"""Helpers of the notebooks. Nothing is imported here: a name is found in the file that defines it."""

@@ -8,7 +8,7 @@ import sys
 
 import yaml
 
-from .paths import REPOSITORY, RunPaths, UserError
+from georep_utils.io import REPOSITORY, RunPaths, UserError
 
 
 def assignment(text: str) -> tuple[str, object]:
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """0 when all went well, 2 for input that can't be used, 1 for anything that failed on the way."""
-    from . import pipeline
+    from georep_utils.workflow import stages as pipeline
 
     given = parser().parse_args(arguments)
     try:

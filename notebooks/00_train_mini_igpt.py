@@ -58,8 +58,8 @@ from safetensors.numpy import save_file
 from sklearn.cluster import KMeans
 from tqdm import tqdm
 
-from georep_utils import igpt
-from georep_utils.paths import UserError, atomic, write_json
+from georep_utils.models import imagegpt as igpt
+from georep_utils.io import UserError, atomic, write_json
 
 device = (
     ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

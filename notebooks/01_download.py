@@ -50,8 +50,9 @@ import pandas as pd
 import pooch
 from IPython.display import Markdown, display
 
-from georep_utils import datasets, download, figures, proteins, tokens
-from georep_utils.paths import REPOSITORY, UserError
+from georep_utils import figures
+from georep_utils.data import datasets, download, fasta as proteins, images as tokens
+from georep_utils.io import REPOSITORY, UserError
 
 figures.use_style()
 folder = REPOSITORY / data_dir

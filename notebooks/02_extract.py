@@ -53,8 +53,10 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from georep_utils import cluster, datasets, extract, figures, models, tokens
-from georep_utils.paths import RunPaths
+from georep_utils import clouds as extract, figures, parallel as cluster
+from georep_utils.data import datasets, images as tokens
+from georep_utils.models import load as models
+from georep_utils.io import RunPaths
 
 figures.use_style()
 paths = RunPaths(run)

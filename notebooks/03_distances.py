@@ -42,8 +42,10 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from georep_utils import cluster, datasets, extract, figures, neighbors, tokens
-from georep_utils.paths import RunPaths, UserError
+from georep_utils import clouds as extract, figures, parallel as cluster
+from georep_utils.data import datasets, images as tokens
+from georep_utils.geometry import neighbors
+from georep_utils.io import RunPaths, UserError
 
 figures.use_style()
 paths = RunPaths(run)

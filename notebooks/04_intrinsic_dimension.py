@@ -42,9 +42,10 @@ import pandas as pd
 from IPython.display import Markdown
 from tqdm import tqdm
 
-from georep_utils import dimension, extract, figures, manifolds, neighbors, scaling
-from georep_utils.paths import RunPaths, UserError, write_json
-from georep_utils.pipeline import provenance
+from georep_utils import clouds as extract, figures
+from georep_utils.geometry import neighbors, scale_rules as dimension, scaling, synthetic as manifolds
+from georep_utils.io import RunPaths, UserError, write_json
+from georep_utils.workflow.stages import provenance
 
 figures.use_style()
 paths = RunPaths(run)

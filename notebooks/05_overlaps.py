@@ -43,8 +43,9 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from georep_utils import extract, figures, neighbors, overlap
-from georep_utils.paths import RunPaths, UserError, read_json
+from georep_utils import clouds as extract, figures
+from georep_utils.geometry import neighbors, overlap
+from georep_utils.io import RunPaths, UserError, read_json
 
 figures.use_style()
 paths = RunPaths(run)

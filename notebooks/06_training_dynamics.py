@@ -45,16 +45,11 @@ import pandas as pd
 from IPython.display import Markdown
 from tqdm import tqdm
 
-from georep_utils import (
-    datasets,
-    dimension,
-    extract,
-    figures,
-    models,
-    neighbors,
-    overlap,
-)
-from georep_utils.paths import RunPaths, UserError, safe_name
+from georep_utils import clouds as extract, figures
+from georep_utils.data import datasets
+from georep_utils.geometry import neighbors, overlap, scale_rules as dimension
+from georep_utils.models import load as models
+from georep_utils.io import RunPaths, UserError, safe_name
 
 figures.use_style()
 paths = RunPaths(run)

@@ -41,7 +41,9 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from georep_utils import dimension, figures, released, report
+from georep_utils import figures
+from georep_utils.geometry import scale_rules as dimension
+from georep_utils.paper import comparison as report, published as released
 
 figures.use_style()
 archives = Path(released_dir)

@@ -41,7 +41,8 @@ import pandas as pd
 import skdim
 from IPython.display import Markdown
 
-from georep_utils import dimension, figures, manifolds, neighbors
+from georep_utils import figures
+from georep_utils.geometry import neighbors, scale_rules as dimension, synthetic as manifolds
 
 figures.use_style()
 RULES = ["paper_text", "igpt_release", "gride_small_k", "auto"]

@@ -44,7 +44,8 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from georep_utils import figures, released, report
+from georep_utils import figures
+from georep_utils.paper import comparison as report, published as released
 
 figures.use_style()
 archives = Path(released_dir)
@@ -276,7 +277,7 @@ Markdown(f"""
 """)
 
 # %% tags=["hide-input"]
-from georep_utils.paths import RunPaths
+from georep_utils.io import RunPaths
 
 paths = RunPaths(run)
 paths.results.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from georep_utils import pipeline
+from georep_utils.workflow import stages as pipeline
 
 pytestmark = pytest.mark.book
 HTML = pipeline.REPOSITORY / "_build/html"

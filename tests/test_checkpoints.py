@@ -12,8 +12,8 @@ import tf_checkpoint_writer as writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from georep_utils.checkpoints import CheckpointError, list_variables, read_tf_checkpoint
-from georep_utils.paths import UserError
+from georep_utils.models.tf_checkpoint import CheckpointError, list_variables, read_tf_checkpoint
+from georep_utils.io import UserError
 
 DATA = Path(__file__).parent / "data"
 SLICED = DATA / "sliced_variable/model.ckpt-7"

@@ -12,9 +12,11 @@ import psutil
 import pytest
 from dask.distributed import Client, LocalCluster
 
-from georep_utils import cluster, datasets, extract, models
-from georep_utils.neighbors import concatenate, nearest_neighbors
-from georep_utils.paths import UserError
+from georep_utils import clouds as extract, parallel as cluster
+from georep_utils.data import datasets
+from georep_utils.models import load as models
+from georep_utils.geometry.neighbors import concatenate, nearest_neighbors
+from georep_utils.io import UserError
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from georep_utils import datasets, proteins
-from georep_utils.datasets import Dataset
-from georep_utils.paths import UserError
-from georep_utils.tokens import Rows, quantize, read_labels, to_pixels
+from georep_utils.data import datasets, fasta as proteins
+from georep_utils.data.datasets import Dataset
+from georep_utils.io import UserError
+from georep_utils.data.images import Rows, quantize, read_labels, to_pixels
 
 SCOPE = """>d1dlwa_ a.1.1.1 (A:) Protozoan/bacterial hemoglobin {Ciliate [TaxId: 5885]}
 slfeqlggqa

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from georep_utils import dimension, manifolds
-from georep_utils.neighbors import Neighbors, nearest_neighbors
-from georep_utils.paths import UserError
+from georep_utils.geometry import scale_rules as dimension, synthetic as manifolds
+from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
+from georep_utils.io import UserError
 
 
 def curves(X, layer=0, **options):

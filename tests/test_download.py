@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from loopback import serve_hub, serve_tree
 
-from georep_utils import download
-from georep_utils.download import RemoteFile, fetch, hub_model, unpack
-from georep_utils.paths import UserError
+from georep_utils.data import download
+from georep_utils.data.download import RemoteFile, fetch, hub_model, unpack
+from georep_utils.io import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from georep_utils import extract, igpt, models
-from georep_utils.datasets import Dataset
-from georep_utils.paths import REPOSITORY, UserError
+from georep_utils import clouds as extract
+from georep_utils.models import imagegpt as igpt, load as models
+from georep_utils.data.datasets import Dataset
+from georep_utils.io import REPOSITORY, UserError
 
 WIDTH = 5
 
@@ -223,9 +224,10 @@ PEAK = """
 import re, sys
 from pathlib import Path
 import numpy as np, torch
-from georep_utils import extract, igpt, models
-from georep_utils.datasets import Dataset
-from georep_utils.tokens import Rows
+from georep_utils import clouds as extract
+from georep_utils.models import imagegpt as igpt, load as models
+from georep_utils.data.datasets import Dataset
+from georep_utils.data.images import Rows
 n, folder = int(sys.argv[1]), Path(sys.argv[2])
 np.save(folder / "x.npy", np.zeros((n, 2), np.int16))
 net = igpt.initialise(igpt.ImageGPT(1, 64, 1, 5000, 2), 0).eval()

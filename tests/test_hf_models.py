@@ -9,9 +9,9 @@ import transformers as tr
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from georep_utils import hf_models
-from georep_utils.datasets import Dataset
-from georep_utils.paths import UserError
+from georep_utils.models import huggingface as hf_models
+from georep_utils.data.datasets import Dataset
+from georep_utils.io import UserError
 
 ESM_TOKENS = [
     "<cls>",

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from safetensors.numpy import save_file
 from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling
 
-from georep_utils import igpt, models
-from georep_utils.checkpoints import read_tf_checkpoint
-from georep_utils.datasets import Dataset
-from georep_utils.paths import UserError
+from georep_utils.models import imagegpt as igpt, load as models
+from georep_utils.models.tf_checkpoint import read_tf_checkpoint
+from georep_utils.data.datasets import Dataset
+from georep_utils.io import UserError
 
 DATA = Path(__file__).parent / "data"
 PREFIX = {kind: DATA / f"igpt_{kind}_4shards/model.ckpt-1000000" for kind in ("ar", "bert")}

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from georep_utils import neighbors as room
-from georep_utils.neighbors import concatenate, load, nearest_neighbors, save
-from georep_utils.paths import UserError
+from georep_utils.geometry import neighbors as room
+from georep_utils.geometry.neighbors import concatenate, load, nearest_neighbors, save
+from georep_utils.io import UserError
 
 REFERENCE = Path(__file__).parent / "data/reference_numbers.npz"
 FIELDS = ("distances", "indices", "mus", "radii", "rank_distances")

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from georep_utils import overlap
-from georep_utils.neighbors import nearest_neighbors
-from georep_utils.paths import UserError
+from georep_utils.geometry import overlap
+from georep_utils.geometry.neighbors import nearest_neighbors
+from georep_utils.io import UserError
 
 
 @pytest.fixture(scope="module")

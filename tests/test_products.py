@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from georep_utils.neighbors import nearest_neighbors
-from georep_utils.products import Linear, linear, matmul_precision, speed_up, threads_of_one_core
+from georep_utils.geometry.neighbors import nearest_neighbors
+from georep_utils.precision import Linear, linear, matmul_precision, speed_up, threads_of_one_core
 
 
 @pytest.mark.parametrize("bias", [False, True])

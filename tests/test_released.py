@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from georep_utils import released
-from georep_utils.paths import UserError
+from georep_utils.paper import published as released
+from georep_utils.io import UserError
 
 REFERENCE = np.load(Path(__file__).parent / "data/reference_numbers.npz")
 RELEASED, READ = "released by the authors", "read off the authors' figures"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from georep_utils import released, report
+from georep_utils.paper import comparison as report, published as released
 
 N = 20
 DEPTH = np.arange(N + 1)

@@ -17,9 +17,12 @@ from loopback import serve_hub, serve_tree
 from test_hf_models import WORDS, build, randomised, word_tokenizer
 from tf_checkpoint_writer import write_tf_checkpoint
 
-from georep_utils import datasets, extract, igpt, pipeline, runs
-from georep_utils.download import SHARDS, STEPS, openai_checkpoint
-from georep_utils.paths import REPOSITORY, RunPaths, UserError
+from georep_utils import clouds as extract
+from georep_utils.data import datasets
+from georep_utils.models import imagegpt as igpt
+from georep_utils.workflow import runs, stages as pipeline
+from georep_utils.data.download import SHARDS, STEPS, openai_checkpoint
+from georep_utils.io import REPOSITORY, RunPaths, UserError
 
 matplotlib.use("Agg")
 DEPTH = {"s": (24, 8), "m": (36, 8), "l": (48, 16)}  # blocks and heads of OpenAI's models

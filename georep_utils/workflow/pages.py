@@ -16,7 +16,7 @@ import jupytext
 import nbformat
 import yaml
 
-from .paths import REPOSITORY, atomic, digest, read_json, write_json
+from georep_utils.io import REPOSITORY, atomic, digest, read_json, write_json
 
 WIDTH = 88
 SHOWN = "book/runs/training/"

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .hf_files import load_network, load_reader, open_image, quiet
-from .paths import UserError
-from .products import find_device, matmul_precision, speed_up
-from .taps import SITES, Tap, find_blocks, find_taps, first_tensor, image_size, listening
+from georep_utils.models.hub_files import load_network, load_reader, open_image, quiet
+from georep_utils.io import UserError
+from georep_utils.precision import find_device, matmul_precision, speed_up
+from georep_utils.models.hooks import SITES, Tap, find_blocks, find_taps, first_tensor, image_size, listening
 
 SPACED_RARE = str.maketrans({letter: "X" for letter in "UZOB.-"})
 

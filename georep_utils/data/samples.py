@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .paths import REPOSITORY, UserError
-from .tokens import Rows
+from georep_utils.io import REPOSITORY, UserError
+from georep_utils.data.images import Rows
 
 
 @dataclass(frozen=True)

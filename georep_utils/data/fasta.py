@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .paths import UserError
+from georep_utils.io import UserError
 
 # The letters of ESM's alphabet: 20 amino acids, X any, B and Z ambiguous, U and O rare, "." and "-" gaps.
 RESIDUES = frozenset("LAGVSERTIDPKQNFYMHWCXBUZO.-")

@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from georep_utils.paths import UserError
+from georep_utils.io import UserError
 
 ANSWER_SECONDS = 5
 LOOPBACK = "127.0.0.1"

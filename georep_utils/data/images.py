@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .paths import UserError
+from georep_utils.io import UserError
 
 BLOCK_BYTES = 2**23
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import proteins
-from .paths import REPOSITORY, UserError
-from .samples import Dataset, class_list, existing, first_per_class, number_names
-from .tokens import Rows, check_tokens, open_rows, quantize, read_labels, read_palette
+from georep_utils.data import fasta as proteins
+from georep_utils.io import REPOSITORY, UserError
+from georep_utils.data.samples import Dataset, class_list, existing, first_per_class, number_names
+from georep_utils.data.images import Rows, check_tokens, open_rows, quantize, read_labels, read_palette
 
 SPLITS = {"train": "tr", "valid": "va", "test": "te"}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}

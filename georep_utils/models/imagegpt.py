@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .paths import UserError
-from .products import Linear
+from georep_utils.io import UserError
+from georep_utils.precision import Linear
 
 NORM_EPS = 1e-5
 QUICK_GELU = 1.702

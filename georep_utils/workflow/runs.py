@@ -11,7 +11,7 @@ from pathlib import Path
 import jupytext
 import yaml
 
-from .paths import REPOSITORY, UserError, safe_name
+from georep_utils.io import REPOSITORY, UserError, safe_name
 
 PIPELINE = ["01_download", "02_extract", "03_distances", "04_intrinsic_dimension", "05_overlaps"]
 

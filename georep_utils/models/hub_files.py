@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .paths import UserError
+from georep_utils.io import UserError
 
 
 @contextlib.contextmanager

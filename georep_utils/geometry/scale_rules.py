@@ -11,10 +11,10 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from georep_utils.neighbors import nearest_neighbors
-from georep_utils.paths import UserError
-from georep_utils.scaling import check_representation, drop_duplicates, gride_scaling, n_different, twonn_scaling
-from georep_utils.semantic import SemanticLayer, semantic_layer
+from georep_utils.geometry.neighbors import nearest_neighbors
+from georep_utils.io import UserError
+from georep_utils.geometry.scaling import check_representation, drop_duplicates, gride_scaling, n_different, twonn_scaling
+from georep_utils.geometry.semantic_layer import SemanticLayer, semantic_layer
 
 __all__ = [
     "RULES",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .paths import REPOSITORY, UserError
+from georep_utils.io import REPOSITORY, UserError
 
 READINGS = REPOSITORY / "book/reference/published_curves.csv"
 N_BLOCKS = {"igpt-small": 24, "igpt-medium": 36, "igpt-large": 48, "esm2-35M": 12, "esm2-650M": 33, "esm2-3B": 36}

@@ -18,7 +18,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-from .paths import UserError
+from georep_utils.io import UserError
 
 MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
 FOOTER, TRAILER = 48, 5

@@ -19,7 +19,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from .paths import UserError, atomic
+from georep_utils.io import UserError, atomic
 
 
 @dataclass(frozen=True)

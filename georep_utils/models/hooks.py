@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from .paths import UserError
+from georep_utils.io import UserError
 
 SITES = ("ln_1", "input", "attn", "mlp")
 ELSEWHERE = "name it in the run file (blocks, norm, final_norm: dotted names as in the model's printout)"

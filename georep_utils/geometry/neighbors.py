@@ -16,9 +16,9 @@ import numpy as np
 import psutil
 import torch
 
-from georep_utils.neighbor_kernels import SEGMENT, error, filter_columns, margin, settle
-from georep_utils.paths import UserError, atomic
-from georep_utils.products import linear, matmul_precision, threads_of_one_core
+from georep_utils.geometry.neighbor_kernels import SEGMENT, error, filter_columns, margin, settle
+from georep_utils.io import UserError, atomic
+from georep_utils.precision import linear, matmul_precision, threads_of_one_core
 
 CHUNK = {"cpu": 1 << 18, "cuda": 1 << 26}  # numbers converted at once
 TILE = 4096  # columns of one matrix product on CPU

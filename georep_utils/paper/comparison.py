@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .dimension import semantic_layer
-from .paths import REPOSITORY, read_json
+from georep_utils.geometry.scale_rules import semantic_layer
+from georep_utils.io import REPOSITORY, read_json
 
 RESULTS = REPOSITORY / "book/results"
 COLUMNS = ["model", "quantity", "layer", "n_blocks", "k", "value", "error", "source"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from georep_utils.neighbors import Neighbors
-from georep_utils.paths import UserError
+from georep_utils.geometry.neighbors import Neighbors
+from georep_utils.io import UserError
 
 
 def _check_k(neighbors: Neighbors, k: int) -> None:

@@ -15,9 +15,9 @@ import jupytext
 import nbformat
 import yaml
 
-from .pages import SHOWN, as_page, build_html, show
-from .paths import REPOSITORY, RunPaths, UserError, digest, read_json, write_json
-from .runs import declared_parameters, notebook_file, parameters_of, read_run, run_files
+from georep_utils.workflow.pages import SHOWN, as_page, build_html, show
+from georep_utils.io import REPOSITORY, RunPaths, UserError, digest, read_json, write_json
+from georep_utils.workflow.runs import declared_parameters, notebook_file, parameters_of, read_run, run_files
 
 LEFT_BY = {"02_extract": "representations", "03_distances": "neighbors"}
 

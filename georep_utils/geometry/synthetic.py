@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from georep_utils.paths import UserError
+from georep_utils.io import UserError
 
 
 def _embed(points: np.ndarray, ambient: int | None, noise: float, rng: np.random.Generator) -> np.ndarray:

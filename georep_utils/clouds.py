@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .paths import UserError, atomic, digest, read_json, write_json
-from .products import threads_of_one_core
+from georep_utils.io import UserError, atomic, digest, read_json, write_json
+from georep_utils.precision import threads_of_one_core
 
 BATCH_TOKENS = {"cpu": 2**11, "cuda": 2**18}
 

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from . import checkpoints, hf_files, hf_models, igpt
-from .paths import REPOSITORY, UserError
-from .products import find_device, matmul_precision
+from georep_utils.models import hub_files as hf_files, huggingface as hf_models, imagegpt as igpt, tf_checkpoint as checkpoints
+from georep_utils.io import REPOSITORY, UserError
+from georep_utils.precision import find_device, matmul_precision
 
 SIZES = {  # blocks, width, heads of OpenAI's models
     "s": (24, 512, 8),

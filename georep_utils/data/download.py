@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 import huggingface_hub
 import requests
 
-from .paths import UserError, read_json, write_json
-from .transfer import RemoteFile, brief, fetch, mismatch, need_space, unpack
+from georep_utils.io import UserError, read_json, write_json
+from georep_utils.data.transfer import RemoteFile, brief, fetch, mismatch, need_space, unpack
 
 __all__ = ["RemoteFile", "fetch", "unpack"]  # moved by `transfer`, named here for the notebooks
 

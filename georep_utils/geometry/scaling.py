@@ -11,8 +11,8 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from georep_utils.neighbors import Neighbors, nearest_neighbors
-from georep_utils.paths import UserError
+from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
+from georep_utils.io import UserError
 
 COLUMNS = ["method", "scale", "n_points", "k", "id", "id_err", "radius", "repetitions", "fraction", "n_excluded"]
 MIN_POINTS = 20  # with fewer distance ratios the standard error is above a fifth of the estimate
