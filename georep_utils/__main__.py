@@ -1,68 +1,148 @@
-"""Command line: python -m georep_utils run | list | book | clean."""
+"""The commands: python -m georep_utils run | list | book | clean | cost.
+
+Exit status: 0 when all went well, 2 for input that can't be used, 1 for anything that failed on the
+way, 130 when stopped from the keyboard.
+"""
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
 import sys
 
 import yaml
 
-from georep_utils.io import REPOSITORY, RunPaths, UserError
+from georep_utils.io import REPOSITORY, UserError
 
 
 def assignment(text: str) -> tuple[str, object]:
     """`extract.n_per_class=100` as a name and a YAML value."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as extract.n_per_class=100")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=VALUE, such as extract.n_per_class=100"
+        )
     try:
         return name, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise argparse.ArgumentTypeError(f"the value in {text!r} is not YAML; quote it") from None
+    except (yaml.YAMLError, RecursionError):
+        raise argparse.ArgumentTypeError(
+            f"the value in {text!r} is not YAML; put it in quotes"
+        ) from None
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m georep_utils", description="Run the notebooks, build the book.")
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m georep_utils", description="Run the notebooks, build the book."
+    )
     commands = top.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run the notebooks of a run file, as far as something changed")
-    run.add_argument("run", help="name of a file in notebooks/runs, or a path to one")
-    run.add_argument("-p", "--parameter", type=assignment, action="append", default=[], metavar="SECTION.NAME=VALUE")
-    run.add_argument("--from", dest="start", default="", metavar="NN", help="run from this notebook on, changed or not")
-    run.add_argument("--only", action="append", metavar="NN", help="run this notebook only (may be repeated)")
-    commands.add_parser("list", help="the run files, and which of them have pages")
+    run = commands.add_parser("run", help="run the notebooks of a run, as far as something changed")
+    run.add_argument("run", help="name of a run, or path of a run file")
+    run.add_argument(
+        "-p",
+        "--parameter",
+        type=assignment,
+        action="append",
+        default=[],
+        metavar="SECTION.NAME=VALUE",
+        help="another value; may be repeated",
+    )
+    run.add_argument(
+        "--as",
+        dest="variant",
+        metavar="VARIANT",
+        help="keep what comes as a variant, with tables and pages of its own",
+    )
+    run.add_argument(
+        "--from", dest="start", default="", metavar="NN", help="execute from here on in any case"
+    )
+    run.add_argument(
+        "--only", action="append", metavar="NN", help="this notebook only; may be repeated"
+    )
+    commands.add_parser("list", help="runs, variants, pages and clouds, and what is out of date")
     commands.add_parser("book", help="build the html from the executed notebooks")
-    clean = commands.add_parser("clean", help="remove what a run computed (its run file stays)")
-    clean.add_argument("run")
+    clean = commands.add_parser("clean", help="remove what a run computed and no other run uses")
+    clean.add_argument("run", help="name of a run, or path of a run file")
+    cost = commands.add_parser("cost", help="what a run will download, store and take")
+    cost.add_argument("run", help="name of a run, or path of a run file")
+    cost.add_argument("-p", "--parameter", type=assignment, action="append", default=[])
     return top
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """0 when all went well, 2 for input that can't be used, 1 for anything that failed on the way."""
-    from georep_utils.workflow import stages as pipeline
+def command_run(given: argparse.Namespace) -> None:
+    """Run the notebooks of a run."""
+    from georep_utils import cost
+    from georep_utils.workflow import runs, stages
 
+    overrides = dict(given.parameter)
+    run = runs.read_run(given.run)
+    if given.variant is not None:
+        run = runs.variant_of(run, given.variant, overrides)
+        overrides = {}
+    done = stages.run(run, overrides, given.only, given.start, before=cost.check)
+    print(f"{run['name']}: {', '.join(done) if done else 'nothing had changed'}")
+
+
+def command_list(given: argparse.Namespace) -> None:
+    """Show what there is."""
+    from georep_utils.workflow import inventory
+
+    print(inventory.report())
+
+
+def command_book(given: argparse.Namespace) -> None:
+    """Build the html, unless a page is out of date."""
+    from georep_utils.workflow import inventory, pages
+
+    inventory.refuse_stale()
+    html = pages.build_html()
+    print(f"open {html.relative_to(REPOSITORY)}/index.html")
+
+
+def command_clean(given: argparse.Namespace) -> None:
+    """Remove what a run computed."""
+    from georep_utils.workflow import inventory, runs
+
+    run = runs.read_run(given.run)
+    removed = inventory.clean(run)
+    print(f"{run['name']}: removed {', '.join(removed) or 'nothing, for there was nothing'}")
+
+
+def command_cost(given: argparse.Namespace) -> None:
+    """Say what a run will download, store and take."""
+    from georep_utils import cost
+    from georep_utils.workflow import runs
+
+    run = runs.read_run(given.run)
+    print(cost.report(runs.all_parameters(run, dict(given.parameter))))
+
+
+COMMANDS = {
+    "run": command_run,
+    "list": command_list,
+    "book": command_book,
+    "clean": command_clean,
+    "cost": command_cost,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; the exit status."""
     given = parser().parse_args(arguments)
     try:
-        if given.command == "run":
-            done = pipeline.run(given.run, dict(given.parameter), given.only, given.start)
-            print(f"{given.run}: {', '.join(done) if done else 'nothing had changed'}")
-        elif given.command == "list":
-            for name in pipeline.run_files():
-                run = pipeline.read_run(name)
-                pages = sum((RunPaths(run["name"]).pages / f"{n}.ipynb").exists() for n in run["notebooks"])
-                print(f"{name:24} {pages} of {len(run['notebooks'])} chapters   {run['title']}")
-        elif given.command == "book":
-            print(f"open {pipeline.build_book().relative_to(REPOSITORY)}/index.html")
-        else:
-            name = pipeline.read_run(given.run)["name"]
-            for folder in (RunPaths(name).manifests.parent, RunPaths(name).pages):
-                shutil.rmtree(folder, ignore_errors=True)
-            print(f"{name}: removed data/runs/{name} and book/runs/{name}")
+        COMMANDS[given.command](given)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (RuntimeError, KeyboardInterrupt) as error:
-        print(f"failed: {error or 'stopped; what was finished is kept'}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept, and the next run goes on there", file=sys.stderr)
+        return 130
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"failed: {os.strerror(error.errno or 0)}{where}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        print(f"failed: {error}", file=sys.stderr)
         return 1
     return 0
 

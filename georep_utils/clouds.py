@@ -1,30 +1,70 @@
-"""Batches in, one (N, width) float32 array a layer out, on disk as it goes. Knows no model family."""
+"""Clouds of points: the representations of some samples in one model, found again by their recipe.
+
+A cloud is a folder below `data/clouds/`:
+
+    recipe.json     everything that the arrays depend on
+    cloud.json      what the arrays are: layers, number of samples, model, data set
+    layer_LL.npy    (N, width) float32, one file a layer
+    labels.npy, families.npy, ids.npy    row for row, where the data have them
+    neighbors-kK-rR-DIGEST/    neighbours and distance ratios of every layer
+
+The recipe names bytes, not places: digests of the model's files and of the samples, the hook point,
+the pooling, the precision, the seed, the versions of the libraries, and a digest of the code that
+computes. Eight letters of its own digest end the folder's name. So the same question finds the same
+folder, whoever asks: another chapter, another run, a variant of a run. Another recipe is another
+folder beside it, and nothing is overwritten. A folder takes its name when it is whole; while it
+grows it is locked, and a second process waits for it.
+
+A cloud can also be brought from elsewhere (`bring`): arrays of another tool, read in place.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import time
-from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
-from georep_utils.io import UserError, atomic, digest, read_json, write_json
-from georep_utils.precision import threads_of_one_core
+from georep_utils import extraction, io, parallel
+from georep_utils.geometry import neighbors as search
+from georep_utils.geometry.neighbors import Neighbors
+from georep_utils.io import RunPaths, UserError
 
-BATCH_TOKENS = {"cpu": 2**11, "cuda": 2**18}
+SEARCH_CODE = (
+    "georep_utils.geometry.neighbors",
+    "georep_utils.geometry.neighbor_kernels",
+    "georep_utils.precision",
+)
+EXTRACTION_CODE = ("georep_utils.extraction:forward", "georep_utils.extraction:_ArrayRows")
+DAMAGED = "run the notebook that made it again (02): it will be made anew"
 
 
 @dataclass(frozen=True)
-class Representations:
-    """The arrays of one extraction. `representations[l]` is layer l, (N, width) float32, memory-mapped.
-    seconds: spent on them, summed over the processes that shared the work."""
+class Cloud:
+    """The arrays of one recipe. `cloud[layer]` is that layer, (N, width) float32.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    layers, layer_names
+        Numbers as in the paper: 0..L-1 for the inputs of the L blocks, L for the final norm, L+1
+        for the logits where there are any; and the hook point of each.
+    n_blocks, n_samples
+        L and N.
+    model, dataset
+        Their names, for captions.
+    seconds
+        Spent on the arrays, added up over the processes that shared the work.
+    kept
+        (maxk, range_max) of the neighbours that the run uses which opened this cloud, or None.
+    """
 
     folder: Path
     layers: tuple[int, ...]
@@ -34,194 +74,643 @@ class Representations:
     model: str
     dataset: str
     seconds: float
+    brought: dict | None = None
+    kept: tuple[int, int] | None = None
 
     def __getitem__(self, layer: int) -> np.ndarray:
         if layer not in self.layers:
-            raise UserError(f"layer {layer} is not in {self.folder}; it holds {', '.join(map(str, self.layers))}")
-        return np.load(layer_file(self.folder, layer), mmap_mode="r")
+            held = ", ".join(map(str, self.layers))
+            raise UserError(f"layer {layer} is not in {self.folder}; it holds {held}")
+        if self.brought:
+            read = _READERS[self.brought["format"]]
+            name = self.brought["arrays"][self.layers.index(layer)]
+            return np.asarray(read(Path(self.brought["path"]), name), dtype=np.float32)
+        return np.load(extraction.layer_file(self.folder, layer), mmap_mode="r")
 
     def __len__(self) -> int:
         return len(self.layers)
 
     def side(self, name: str) -> np.ndarray | None:
-        """`labels`, `families` or `ids` of the samples, row for row, or None where the data set has none."""
+        """`labels`, `families` or `ids` (N,), or None where the samples have none."""
         path = self.folder / f"{name}.npy"
         return np.load(path, allow_pickle=False) if path.exists() else None
 
+    def neighbors(self, layer: int, maxk: int = 0, range_max: int = 0) -> Neighbors:
+        """The stored neighbours of one layer.
 
-def layer_file(folder: str | Path, layer: int) -> Path:
-    return Path(folder) / f"layer_{layer:02d}.npy"
+        Parameters
+        ----------
+        maxk, range_max
+            Neighbours a point, and the largest rank of the distance ratios; 0 for those that the
+            run keeps.
+
+        Raises
+        ------
+        UserError
+            If so many were never searched.
+        """
+        if not maxk:
+            if self.kept is None:
+                raise UserError(f"no neighbours of {self.folder.name} yet; run 03_distances first")
+            maxk, range_max = self.kept
+        found = _search_folder(self, maxk, range_max)
+        if found is None:
+            raise UserError(
+                f"{self.folder.name} has no search of {maxk} neighbours and ratios to rank "
+                f"{range_max}; run 03_distances first"
+            )
+        io.note_read(found)
+        return search.load(found, f"layer_{layer:02d}").first(maxk, range_max)
 
 
-def load(folder: str | Path) -> Representations:
-    """What `extract` left in `folder`. Raises UserError where no extraction was finished there."""
-    info = read_json(Path(folder) / "representations.json")
-    if info is None:
-        raise UserError(f"{folder} holds no finished extraction; run the extract stage of this run first")
-    return Representations(Path(folder), tuple(info["layers"]), tuple(info["layer_names"]),
-                           **{key: info[key] for key in ("n_blocks", "n_samples", "model", "dataset", "seconds")})  # fmt: skip
+def home() -> Path:
+    """The folder of all clouds."""
+    return io.root() / "data/clouds"
 
 
-def batches(lengths: np.ndarray, batch_tokens: int, batch_size: int | None = None) -> list[np.ndarray]:
-    """Rows of each batch, samples of like length together: at most `batch_tokens` tokens after padding and `batch_size`
-    samples, at least one sample."""
-    order = np.argsort(lengths, kind="stable")[::-1] if np.ptp(lengths) else np.arange(len(lengths))
-    found, start = [], 0
-    while start < len(order):
-        count = min(max(1, batch_tokens // int(lengths[order[start]])), batch_size or len(order))
-        found.append(order[start : start + count])
-        start += count
+def open_cloud(folder: str | Path) -> Cloud:
+    """The finished cloud in `folder`.
+
+    Raises
+    ------
+    UserError
+        If there is none, or a file of it is missing or cut short.
+    """
+    folder = Path(folder)
+    about = io.read_json(folder / "cloud.json")
+    if not isinstance(about, dict):
+        raise UserError(f"{folder} holds no finished cloud; {DAMAGED}")
+    fault = _damage(folder, about)
+    if fault:
+        raise UserError(f"{folder} is damaged: {fault}; {DAMAGED}")
+    io.note_read(folder)
+    return Cloud(
+        folder=folder,
+        layers=tuple(about["layers"]),
+        layer_names=tuple(about["layer_names"]),
+        n_blocks=about["n_blocks"],
+        n_samples=about["n_samples"],
+        model=about["model"],
+        dataset=about["dataset"],
+        seconds=about["seconds"],
+        brought=about.get("brought"),
+    )
+
+
+def _damage(folder: Path, about: dict) -> str:
+    """What is wrong with the arrays of a cloud, by their headers and sizes; "" where nothing is."""
+    if about.get("brought"):
+        return ""
+    for layer in about["layers"]:
+        file = extraction.layer_file(folder, layer)
+        try:
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            return f"{file.name}: {error}"
+        if array.ndim != 2 or len(array) != about["n_samples"]:
+            return f"{file.name} has shape {array.shape}, expected {about['n_samples']} rows"
+    return ""
+
+
+# ------------------------------------------------------------------------------------ find or make
+
+
+def recipe_of(source, dataset, layers: Sequence[int] | None = None) -> dict:
+    """Everything that the arrays of a cloud depend on.
+
+    Parameters
+    ----------
+    source : a `ModelSource`; its `recipe()` says what the model depends on.
+    dataset : a `Dataset`; its `digest()` stands for samples, labels and their order.
+    layers : layer numbers; None for all.
+    """
+    return {
+        "model": source.recipe(),
+        "data": {"name": dataset.name, "n_samples": len(dataset), "digest": dataset.digest()},
+        "layers": None if layers is None else list(layers),
+        "code": io.code_digest(*EXTRACTION_CODE),
+    }
+
+
+def represent(
+    source,
+    dataset,
+    load_data: Callable | None = None,
+    *,
+    layers: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    batch_tokens: int | None = None,
+    scheduler: str = "",
+    resources: dict[str, float] | None = None,
+    samples_per_task: int = 5000,
+    progress: bool = True,
+) -> Cloud:
+    """The cloud of some samples in a model: found where its recipe was met before, made else.
+
+    Parameters
+    ----------
+    source, dataset, layers : as in `recipe_of`.
+    load_data : gives the data set again on a worker; needed where there is a scheduler.
+    batch_size, batch_tokens : as in `extraction.prepare`.
+    scheduler, resources : where the work is done, as in `parallel.map`.
+    samples_per_task : about so many samples are one task of a scheduler, in whole batches.
+
+    Raises
+    ------
+    UserError
+        As `extraction.prepare`, `extraction.forward` and `parallel.map`.
+    """
+    recipe = recipe_of(source, dataset, layers)
+    folder = _folder_of(recipe, _readable(recipe))
+    if _is_whole(folder, recipe):
+        return open_cloud(folder)
+    with io.lock(folder.with_name(f".{folder.name}.lock"), f"making {folder.name}"):
+        if not _is_whole(folder, recipe):
+            model = parallel.once(source.load)
+            todo = extraction.prepare(
+                model, dataset, folder, layers, batch_size, batch_tokens, recipe
+            )
+            if scheduler:
+                job = partial(_work_on_worker, source, load_data, folder)
+                parts = np.array_split(todo, -(-len(dataset) // samples_per_task))
+                tasks = [part for part in parts if len(part)]
+                shared = folder.parent
+                parallel.map(job, tasks, scheduler, resources, progress="tasks", shared=shared)
+            else:
+                extraction.work(model, dataset, folder, todo, progress)
+            extraction.finish(model, dataset, folder)
+            _promote(folder, recipe)
+    return open_cloud(folder)
+
+
+def _work_on_worker(source, load_data, folder: Path, numbers: np.ndarray) -> None:
+    model = parallel.once(source.load)
+    extraction.work(model, parallel.once(load_data), folder, numbers)
+
+
+def extract(
+    model, dataset, folder: str | Path, progress: bool = True, recipe: dict | None = None, **options
+) -> Cloud:
+    """Put the representations of some samples into a folder of your choice.
+
+    `options` are `layers`, `batch_size` and `batch_tokens` of `extraction.prepare`. What lay in the
+    folder is replaced once the new arrays are whole.
+    """
+    folder = Path(folder)
+    todo = extraction.prepare(model, dataset, folder, recipe=recipe, **options)
+    extraction.work(model, dataset, folder, todo, progress)
+    extraction.finish(model, dataset, folder)
+    _promote(folder, recipe or {})
+    return open_cloud(folder)
+
+
+def _readable(recipe: dict) -> str:
+    """The part of a folder's name that a person reads."""
+    model = recipe["model"]
+    words = [model["model"], recipe["data"]["name"], recipe["data"]["n_samples"]]
+    words += [model["place"], model["pooling"]]
+    if model["precision"] != "float32":
+        words.append(model["precision"])
+    if model["random_init_seed"] is not None:
+        words.append(f"untrained{model['random_init_seed']}")
+    return "-".join(map(str, words))
+
+
+def _folder_of(recipe: dict, readable: str) -> Path:
+    short = re.sub(r"[^\w.]+", "-", readable).strip("-.")[-80:].lstrip("-._")
+    return home() / io.safe_name(f"{short}-{io.digest(recipe)[:8]}")
+
+
+def _is_whole(folder: Path, recipe: dict) -> bool:
+    """Whether the cloud of this recipe lies in `folder`, undamaged."""
+    if io.read_json(folder / "recipe.json") != recipe:
+        return False
+    about = io.read_json(folder / "cloud.json")
+    return isinstance(about, dict) and not _damage(folder, about)
+
+
+def _promote(folder: Path, recipe: dict) -> None:
+    """Give a finished cloud its name.
+
+    A damaged cloud of that name is set aside first. Whenever this is interrupted, the arrays are
+    whole under one of the two names, and the next attempt ends it.
+    """
+    growing = extraction.partial_of(folder)
+    io.write_json(growing / "recipe.json", recipe)
+    aside = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
+    growing.rename(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+    extraction.forget_progress(folder)
+
+
+# ---------------------------------------------------------------------------------- a run's clouds
+
+
+def assign(paths: RunPaths, **clouds: Cloud) -> None:
+    """Write down which clouds a run uses, by name (`trained`, `untrained`)."""
+    io.write_json(paths.clouds, {name: cloud.folder.name for name, cloud in clouds.items()})
+    io.note_written(paths.clouds)
+
+
+def keep_neighbors(paths: RunPaths, maxk: int, range_max: int) -> None:
+    """Write down how many neighbours and which distance ratios a run uses."""
+    io.write_json(paths.neighbors, {"maxk": maxk, "range_max": range_max})
+    io.note_written(paths.neighbors)
+
+
+def of_run(paths: RunPaths) -> dict[str, Cloud]:
+    """The clouds of a run by name.
+
+    Raises
+    ------
+    UserError
+        If none were made yet, or one is damaged.
+    """
+    names = io.read_json(paths.clouds)
+    if not names:
+        raise UserError(f"run {paths.run} has no representations yet; run 02_extract first")
+    io.note_read(paths.clouds)
+    kept = io.read_json(paths.neighbors)
+    if kept:
+        io.note_read(paths.neighbors)
+        kept = (kept["maxk"], kept["range_max"])
+    found = {}
+    for name, folder in names.items():
+        cloud = open_cloud(home() / io.safe_name(folder, "cloud"))
+        found[name] = replace(cloud, kept=kept)
     return found
 
 
-def extract(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = None, batch_size: int | None = None,
-            batch_tokens: int | None = None, progress: bool = True) -> Representations:  # fmt: skip
-    """Write layer_LL.npy, (N, width) float32, for each of `layers` (None: all), and the labels beside them.
+# -------------------------------------------------------------------------------------- neighbours
 
-    batch_size: most samples in a batch; None: as many as their tokens allow. batch_tokens: most tokens in a batch, padding
-    included; None: 2^11 on a CPU, 2^18 on a GPU, or whatever `batch_size` samples have. Halved when memory runs out.
-    Memory holds the model, a batch a thread and one more, whatever N. Interrupted work goes on at the batch where it
-    stopped, unless the model, the data or an option changed. For several processes, call the three steps yourself.
-    Raises UserError for data that don't suit the model, layers it has not, and a disk too small, before any work.
+
+def largest_rank(range_max: int, n: int) -> int:
+    """The largest power of two up to `range_max` that is below n points."""
+    return min(range_max, 1 << ((n - 1).bit_length() - 1))
+
+
+def _search_folder(cloud: Cloud, maxk: int, range_max: int) -> Path | None:
+    """A finished search of this cloud that is wide enough, made by the present code."""
+    ending = io.code_digest(*SEARCH_CODE)[:8]
+    for folder in sorted(cloud.folder.glob(f"neighbors-k*-r*-{ending}")):
+        stored = re.fullmatch(r"neighbors-k(\d+)-r(\d+)-\w+", folder.name)
+        if stored and int(stored[1]) >= maxk and int(stored[2]) >= range_max:
+            if _search_is_whole(cloud, folder):
+                return folder
+    return None
+
+
+def _search_is_whole(cloud: Cloud, folder: Path) -> bool:
+    try:
+        for layer in cloud.layers:
+            if len(search.load(folder, f"layer_{layer:02d}")) != cloud.n_samples:
+                return False
+    except (UserError, OSError, ValueError, EOFError):
+        return False
+    return True
+
+
+def find_neighbors(
+    cloud: Cloud,
+    maxk: int = 50,
+    range_max: int = 1024,
+    device: str = "auto",
+    *,
+    scheduler: str = "",
+    resources: dict[str, float] | None = None,
+    rows_per_task: int = 50_000,
+    progress: bool = True,
+) -> Cloud:
+    """Search the neighbours of every layer, unless they are stored, and return the cloud with them.
+
+    Parameters
+    ----------
+    maxk, range_max, device : as in `nearest_neighbors`.
+    scheduler, resources : where the work is done, as in `parallel.map`.
+    rows_per_task : rows of a layer that are one task.
+
+    Raises
+    ------
+    UserError
+        As `nearest_neighbors`, naming the layer.
     """
-    work(model, dataset, out_dir, prepare(model, dataset, out_dir, layers, batch_size, batch_tokens), progress)
-    return finish(model, dataset, out_dir)
+    if _search_folder(cloud, maxk, range_max) is None:
+        ending = io.code_digest(*SEARCH_CODE)[:8]
+        folder = cloud.folder / f"neighbors-k{maxk}-r{range_max}-{ending}"
+        purpose = f"searching neighbours in {cloud.folder.name}"
+        with io.lock(cloud.folder / f".{folder.name}.lock", purpose):
+            if _search_folder(cloud, maxk, range_max) is None:
+                job = _Search(cloud, folder, maxk, range_max, device)
+                job.run(rows_per_task, scheduler, resources, progress)
+    return replace(cloud, kept=(maxk, range_max))
 
 
-def prepare(model, dataset, out_dir: str | Path, layers: Sequence[int] | None = None, batch_size: int | None = None,
-            batch_tokens: int | None = None) -> np.ndarray:  # fmt: skip
-    """Check as `extract` does, lay out its files and its batches, and return the numbers of the batches still to do."""
-    for name, value in {"batch_size": batch_size, "batch_tokens": batch_tokens}.items():
-        if value is not None and value < 1:
-            raise UserError(f"{name} is {value}; expected at least 1, or None to choose")
-    model.check(dataset)
-    layers = list(model.layers if layers is None else layers)
-    if unknown := set(layers) - set(model.layers):
-        raise UserError(f"layers {sorted(unknown)} don't exist; {model.name} has layers 0..{model.layers[-1]}")
-    lengths = model.lengths(dataset.inputs)
-    batch_tokens = batch_tokens or (batch_size * int(lengths.max()) if batch_size else BATCH_TOKENS[model.device.type])
-    shortest = int(np.argmin(lengths))
-    trial = [pooled.cpu().numpy() for pooled in model.forward(dataset.take([shortest]).inputs)]
-    task = {"model": model.name, "site": getattr(model, "site", ""), "pool": model.pool, "dtype": model.dtype,
-            "data": digest(dataset.name, [str(i) for i in dataset.ids], lengths.tolist()), "layers": layers,
-            "batch": [batch_size, batch_tokens], "trial": digest([f"{x:.2e}" for pooled in trial for x in pooled[0]])}  # fmt: skip
-    partial = partial_of(out_dir)
-    if read_json(partial / "task.json") != task:
-        shutil.rmtree(partial, ignore_errors=True)
-        make_files(partial, layers, [trial[model.layers.index(layer)].shape[1] for layer in layers], len(dataset))
-        todo = batches(lengths, batch_tokens, batch_size)
-        np.save(partial / "order.npy", np.concatenate(todo))
-        np.save(partial / "sizes.npy", [len(rows) for rows in todo])
-        np.save(partial / "seconds.npy", np.zeros(len(todo)))
-        write_json(partial / "task.json", task)
-    return np.flatnonzero(np.load(partial / "seconds.npy") == 0)
+@dataclass(frozen=True)
+class _Search:
+    """The neighbours of all layers of a cloud, found row block by row block."""
 
+    cloud: Cloud
+    folder: Path
+    maxk: int
+    range_max: int
+    device: str
 
-def work(model, dataset, out_dir: str | Path, numbers: Sequence[int], progress: bool = False) -> None:
-    """Do the batches `numbers` of what `prepare` laid out. Processes that see the folder may each do some, in any order:
-    a batch has its own rows of the files, and the same bits whoever does it with the same device and software."""
-    partial = partial_of(out_dir)
-    layers = read_json(partial / "task.json")["layers"]
-    rows = np.split(np.load(partial / "order.npy"), np.cumsum(np.load(partial / "sizes.npy"))[:-1])
-    paths = [*(layer_file(partial, layer) for layer in layers), partial / "seconds.npy"]
-    *offsets, first = [np.load(path, mmap_mode="r").offset for path in paths]
-    undone = np.load(partial / "seconds.npy") == 0
-    waiting, left, pieces, began = deque(), deque(i for i in numbers if undone[i]), 1, time.perf_counter()
-    with contextlib.ExitStack() as stack:
-        *streams, clock = [stack.enter_context(open(path, "r+b", buffering=0)) for path in paths]
-        pool, workers = side_by_side(model)
-        pool = stack.enter_context(pool)
-        done, total = len(rows) - len(left), sum(map(len, rows))
-        bar = stack.enter_context(
-            tqdm(total=total, initial=total - sum(len(rows[i]) for i in left) if done else 0, unit="sample",
-                 disable=not progress, mininterval=1))  # fmt: skip
-        while left or waiting:
-            if left:
-                waiting.append((left[0], pool.submit(forward, model, dataset, rows[left[0]], pieces)))
-                left.popleft()
-            while len(waiting) > (workers if left else 0):
-                number, result = waiting.popleft()
-                pooled, fitted = result.result()
-                pieces = max(pieces, fitted)
-                write_rows(streams, offsets, rows[number], [pooled[model.layers.index(layer)] for layer in layers])
-                now = time.perf_counter()
-                clock.seek(first + 8 * int(number))
-                clock.write(np.float64(max(now - began, 1e-9)).tobytes())
-                began = now
-                bar.update(len(rows[number]))
+    @property
+    def growing(self) -> Path:
+        return extraction.partial_of(self.folder)
 
-
-def partial_of(out_dir: str | Path) -> Path:
-    """Where an extraction grows until it is whole."""
-    return Path(out_dir).with_name(f".{Path(out_dir).name}.partial")
-
-
-def side_by_side(model):
-    """A pool that computes batches ahead, and how many at once. On a CPU a model that says it may be called from several
-    threads gets a batch a thread: faster than several threads a batch, and the same bits whatever their number."""
-    if model.device.type == "cpu" and getattr(model, "reentrant", False):
-        return threads_of_one_core(torch.get_num_threads()), torch.get_num_threads()
-    return ThreadPoolExecutor(1), 1
-
-
-def forward(model, dataset, rows: np.ndarray, pieces: int) -> tuple[list[np.ndarray], int]:
-    """Pooled arrays of the samples `rows`, computed in so many pieces, or in twice as many where the device runs out of
-    memory; and the number of pieces that fitted."""
-    while True:
-        try:
-            parts = [[pooled.cpu().numpy() for pooled in model.forward(dataset.take(part).inputs)]
-                     for part in np.array_split(rows, min(pieces, len(rows)))]  # fmt: skip
-            return [np.concatenate(layer) for layer in zip(*parts, strict=True)], pieces
-        except torch.OutOfMemoryError:
-            if pieces >= len(rows):
-                raise UserError(
-                    f"sample {dataset.ids[rows[0]]} alone does not fit into the memory of {model.device}; "
-                    "use a shorter one, a smaller model, dtype bfloat16 or another device"
-                ) from None
-        torch.cuda.empty_cache()
-        pieces *= 2
-
-
-def make_files(folder: Path, layers: Sequence[int], widths: Sequence[int], n: int) -> None:
-    """Empty arrays of their final size. Raises UserError where the disk has no room for them."""
-    folder.mkdir(parents=True)
-    needed, free = 4 * n * sum(widths), shutil.disk_usage(folder).free
-    if needed > 0.98 * free:
-        shutil.rmtree(folder)
-        raise UserError(
-            f"representations of {n} samples need {needed / 1e9:.1f} GB, but {folder.parent} has {free / 1e9:.1f} GB "
-            "free; free some space, take fewer layers or samples, or put data/ on another disk"
+    def run(self, rows_per_task: int, scheduler: str, resources, progress: bool) -> None:
+        """Search what is missing, join the parts of each layer, and give the folder its name."""
+        starts = range(0, self.cloud.n_samples, rows_per_task)
+        tasks = []
+        for layer in self.cloud.layers:
+            if self._load(f"layer_{layer:02d}") is None:
+                tasks += [(layer, start, start + rows_per_task) for start in starts]
+        began = time.perf_counter()
+        parallel.map(
+            self.do,
+            tasks,
+            scheduler,
+            resources,
+            progress=self.cloud.folder.name if progress else "",
+            shared=self.growing if scheduler else None,
         )
-    for layer, width in zip(layers, widths, strict=True):
-        np.lib.format.open_memmap(layer_file(folder, layer), mode="w+", dtype=np.float32, shape=(n, width))
+        for layer in dict.fromkeys(layer for layer, _, _ in tasks):
+            self._join(layer, starts, rows_per_task)
+        seconds = time.perf_counter() - began
+        io.write_json(self.growing / "search.json", {"seconds": seconds, "layers": len(tasks)})
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.growing.rename(self.folder)
+
+    def do(self, task: tuple[int, int, int]) -> None:
+        """Search a block of rows of one layer, unless an interrupted run left it."""
+        layer, start, stop = task
+        name = self._part(layer, start, stop)
+        if self._load(name) is not None:
+            return
+        rows = slice(start, min(stop, self.cloud.n_samples))
+        points = self.cloud[layer]
+        try:
+            found = search.nearest_neighbors(
+                points, self.maxk, self.range_max, self.device, rows=rows
+            )
+        except UserError as error:
+            raise UserError(f"layer {layer} of {self.cloud.folder.name}: {error}") from None
+        search.save(found, self.growing, name)
+
+    def _part(self, layer: int, start: int, stop: int) -> str:
+        return f".layer_{layer:02d}.{start}-{stop}"
+
+    def _load(self, name: str) -> Neighbors | None:
+        with contextlib.suppress(UserError, OSError, ValueError, EOFError):
+            return search.load(self.growing, name)
+        return None
+
+    def _join(self, layer: int, starts: range, rows_per_task: int) -> None:
+        names = [self._part(layer, start, start + rows_per_task) for start in starts]
+        parts = [search.load(self.growing, name) for name in names]
+        search.save(search.concatenate(parts), self.growing, f"layer_{layer:02d}")
+        for name in names:
+            for path in self.growing.glob(f"{name}.*.npy"):
+                path.unlink()
 
 
-def write_rows(streams, offsets, rows: np.ndarray, pooled: Sequence[np.ndarray]) -> None:
-    """Put the rows of a batch into their files: one write a run of consecutive rows."""
-    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-    runs = list(zip([0, *breaks], [*breaks, len(rows)]))
-    for stream, offset, block in zip(streams, offsets, pooled, strict=True):
-        for start, stop in runs:
-            stream.seek(offset + int(rows[start]) * block.shape[1] * 4)
-            stream.write(np.ascontiguousarray(block[start:stop], dtype=np.float32).tobytes())
+def search_seconds(cloud: Cloud) -> float:
+    """What the search of the neighbours in use took, in seconds."""
+    folder = _search_folder(cloud, *cloud.kept)
+    return io.read_json(folder / "search.json")["seconds"]
 
 
-def finish(model, dataset, out_dir: str | Path) -> Representations:
-    """Put what was extracted in the place of what was there before. UserError where batches are missing."""
-    out_dir, partial = Path(out_dir), partial_of(out_dir)
-    seconds, layers = np.load(partial / "seconds.npy"), read_json(partial / "task.json")["layers"]
-    if missing := int((seconds == 0).sum()):
-        raise UserError(f"{missing} of {len(seconds)} batches of {out_dir} are not done; extract again to do them")
-    for name in ("labels", "families", "ids"):
-        if (value := getattr(dataset, name)) is not None:
-            with atomic(partial / f"{name}.npy") as path, open(path, "wb") as stream:
-                np.save(stream, np.asarray(value), allow_pickle=False)
-    write_json(partial / "representations.json", {
-        "layers": layers, "layer_names": [model.layer_names[model.layers.index(layer)] for layer in layers],
-        "n_blocks": model.n_blocks, "n_samples": len(dataset), "model": model.name, "dataset": dataset.name,
-        "seconds": seconds.sum()})  # fmt: skip
-    for name in ("order.npy", "sizes.npy", "seconds.npy", "task.json"):
-        (partial / name).unlink()
-    shutil.rmtree(out_dir, ignore_errors=True)
-    partial.rename(out_dir)
-    return load(out_dir)
+# ---------------------------------------------------------------------------------- brought clouds
+
+
+def bring(
+    path: str | Path,
+    labels: str | Path | None = None,
+    families: str | Path | None = None,
+    arrays: Sequence[str] | None = None,
+    n_blocks: int | None = None,
+    name: str | None = None,
+) -> Cloud:
+    """A cloud of arrays that another tool made. They stay where they are.
+
+    Parameters
+    ----------
+    path
+        A folder of `.npy` files, an `.npz`, a `.safetensors` file, or a zarr group, with one array
+        (N, width) of float32, float16 or bfloat16 a layer, rows in the same order.
+    labels, families
+        A `.npy` file (N,), or a text file with one a line.
+    arrays
+        Names of the arrays, from the first layer to the last; None for all, by name, with numbers
+        in names counted as numbers.
+    n_blocks
+        The number of blocks, by which depth is counted; None for one less than there are arrays,
+        so that the last array has depth 1.
+    name
+        What captions call the model; None for the name of the file.
+
+    Raises
+    ------
+    UserError
+        For a file that is missing or unreadable, arrays of unequal N, another type, NaN or
+        infinity, and labels of another number. It names the array.
+    """
+    path = _existing(path)
+    kind = _format_of(path)
+    names = list(arrays) if arrays else sorted(_NAMES[kind](path), key=_natural)
+    if not names:
+        raise UserError(f"{path} holds no array; expected one a layer, (N, width)")
+    n = _check_brought(path, kind, names)
+    sides = {"labels": _side(labels, "labels", n), "families": _side(families, "families", n)}
+    recipe = {
+        "brought": {"format": kind, "arrays": names, "files": _file_digests(path)},
+        "sides": {side: _side_digest(values) for side, values in sides.items()},
+        "n_blocks": n_blocks,
+    }
+    title = name or path.stem
+    folder = _folder_of(recipe, f"{title}-brought-{n}")
+    blocks = len(names) - 1 if n_blocks is None else n_blocks
+    about = {
+        "layers": list(range(len(names))),
+        "layer_names": names,
+        "n_blocks": max(1, blocks),
+        "n_samples": n,
+        "model": title,
+        "dataset": "brought",
+        "seconds": 0.0,
+        "brought": {"path": str(path), "format": kind, "arrays": names},
+    }
+    if not _is_whole(folder, recipe) or io.read_json(folder / "cloud.json") != about:
+        with io.lock(folder.with_name(f".{folder.name}.lock"), f"bringing {folder.name}"):
+            growing = extraction.partial_of(folder)
+            shutil.rmtree(growing, ignore_errors=True)
+            growing.mkdir(parents=True)
+            for side, values in (sides | {"ids": np.arange(n)}).items():
+                if values is not None:
+                    np.save(growing / f"{side}.npy", values)
+            io.write_json(growing / "cloud.json", about)
+            _promote(folder, recipe)
+    return open_cloud(folder)
+
+
+def _existing(path: str | Path) -> Path:
+    """`path` below the repository, unless it is absolute. UserError where nothing lies there."""
+    found = io.REPOSITORY / Path(path).expanduser()
+    if not found.exists():
+        raise UserError(f"{found} is missing; put it there, or correct the path")
+    return found
+
+
+def _format_of(path: Path) -> str:
+    if path.is_dir():
+        is_zarr = any((path / name).exists() for name in ("zarr.json", ".zgroup"))
+        return "zarr" if is_zarr else "folder"
+    if path.suffix in (".npz", ".safetensors"):
+        return path.suffix[1:]
+    raise UserError(
+        f"{path} is no folder of .npy files, .npz, .safetensors or zarr group; save one array a "
+        "layer in one of these forms"
+    )
+
+
+def _natural(name: str) -> list:
+    """A key that sorts layer_2 before layer_10."""
+    return [(part.isdigit(), int(part) if part.isdigit() else part) for part in _pieces(name)]
+
+
+def _pieces(name: str) -> list[str]:
+    return re.findall(r"\d+|\D+", name)
+
+
+def _npy_names(path: Path) -> list[str]:
+    return [file.stem for file in path.glob("*.npy")]
+
+
+def _read_npy(path: Path, name: str):
+    return np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+
+def _npz_names(path: Path) -> list[str]:
+    with np.load(path, allow_pickle=False) as file:
+        return list(file.files)
+
+
+def _read_npz(path: Path, name: str):
+    with np.load(path, allow_pickle=False) as file:
+        return file[name]
+
+
+def _safetensors_names(path: Path) -> list[str]:
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return list(file.keys())
+
+
+def _read_safetensors(path: Path, name: str):
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        array = file.get_tensor(name)
+    # numpy has no bfloat16; float32 holds every bfloat16 number exactly.
+    return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+
+
+def _zarr_group(path: Path):
+    try:
+        import zarr
+    except ImportError:
+        raise UserError(f"{path} is a zarr group; install zarr, or save it as .npz") from None
+    return zarr.open_group(path, mode="r")
+
+
+def _zarr_names(path: Path) -> list[str]:
+    return list(_zarr_group(path).array_keys())
+
+
+def _read_zarr(path: Path, name: str):
+    return np.asarray(_zarr_group(path)[name])
+
+
+_NAMES = {
+    "folder": _npy_names,
+    "npz": _npz_names,
+    "safetensors": _safetensors_names,
+    "zarr": _zarr_names,
+}
+_READERS = {
+    "folder": _read_npy,
+    "npz": _read_npz,
+    "safetensors": _read_safetensors,
+    "zarr": _read_zarr,
+}
+
+
+def _check_brought(path: Path, kind: str, names: list[str]) -> int:
+    """The number of points that all arrays share; UserError for arrays that can't be a cloud."""
+    n = None
+    for name in names:
+        try:
+            array = _READERS[kind](path, name)
+        except UserError:
+            raise
+        except Exception as error:  # each format has errors of its own library
+            raise UserError(
+                f"array {name} of {path} can't be read ({type(error).__name__}: {error}); expected "
+                "the name of an array that was written whole"
+            ) from None
+        if np.ndim(array) != 2 or array.dtype not in (np.float16, np.float32):
+            raise UserError(
+                f"array {name} of {path} has type {array.dtype} and shape {np.shape(array)}; "
+                "expected float32 (or half precision) of shape (N, width): convert it with "
+                ".astype('float32')"
+            )
+        n = len(array) if n is None else n
+        if len(array) != n:
+            raise UserError(
+                f"array {name} of {path} has {len(array)} rows, but {names[0]} has {n}; expected "
+                "the same samples in every layer"
+            )
+        finite = np.isfinite(array).all(axis=1)
+        if not finite.all():
+            raise UserError(
+                f"array {name} of {path} has NaN or infinity in {n - finite.sum()} of {n} rows "
+                f"(first: {int(finite.argmin())}); expected finite numbers"
+            )
+    return n
+
+
+def _side(path: str | Path | None, what: str, n: int) -> np.ndarray | None:
+    """Labels or families (n,) as numbers, from a .npy file or from lines of text."""
+    if not path:
+        return None
+    path = _existing(path)
+    io.note_read(path)
+    try:
+        if path.suffix == ".npy":
+            values = np.load(path, allow_pickle=False)
+        else:
+            values = np.array(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} can't be read as {what} ({error}); save it as .npy") from None
+    if values.shape != (n,):
+        raise UserError(
+            f"{path} holds {what} of shape {values.shape}; expected one for each of {n}"
+        )
+    return np.unique(values, return_inverse=True)[1].reshape(-1)
+
+
+def _side_digest(values: np.ndarray | None) -> str | None:
+    return None if values is None else io.digest(values.tolist())
+
+
+def _file_digests(path: Path) -> dict[str, str]:
+    if path.is_file():
+        return {path.name: io.file_digest(path)}
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return {str(file.relative_to(path)): io.file_digest(file) for file in files}

@@ -1,15 +1,23 @@
-"""Matrix products in float32 on a CPU, with all that its vectors can do, and threads that share its cores.
+"""Where numbers are computed, and how precisely.
 
-PyTorch's own `linear` goes to MKL, which keeps to half the width of the vectors (AVX2) on processors that are not Intel's.
-oneDNN, which PyTorch brings too, asks the processor what it has. The operator is the one that torch.compile puts in place of
-`linear`; it has no public name of its own, but torch is pinned.
+Three precisions are offered for a model's forward pass: float32; TF32, which rounds the factors of
+matrix products to 11 bits and exists on NVIDIA GPUs only; and bfloat16, which keeps 8 bits of
+everything. Whatever is chosen, means over a sequence and all later distances are made in float32.
+
+On a CPU, products go through oneDNN. PyTorch's `linear` goes to MKL, which uses only half the width
+of the vector units (AVX2) on processors that are not Intel's, while oneDNN, which PyTorch brings
+too, asks the processor what it has. The operator called here is the one that torch.compile puts in
+place of `linear`. It has no public name of its own, but the version of torch is pinned.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +25,20 @@ from torch import Tensor, nn
 
 from georep_utils.io import UserError
 
+DTYPES = ("float32", "tf32", "bfloat16")
+
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x @ weight.T + bias, for x (..., k), weight (n, k) and bias (n,): by oneDNN where that serves (float32 on a CPU,
-    no gradient), else as `torch.nn.functional.linear`. Both sum in float32, in an order of their own."""
-    here = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-    if here and not torch.is_grad_enabled():
+    """`x @ weight.T + bias`, by oneDNN where it serves: float32 on a CPU, without a gradient.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., k)
+    weight : Tensor, shape (n, k)
+    bias : Tensor, shape (n,), optional
+    """
+    single = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
+    if single and torch.backends.mkldnn.is_available() and not torch.is_grad_enabled():
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return F.linear(x, weight, bias)
 
@@ -42,41 +58,75 @@ def speed_up(net: nn.Module) -> nn.Module:
     return net
 
 
-def find_device(device: str, dtype: str) -> torch.device:
-    """`device` as a torch device; "auto" takes the GPU where there is one."""
-    try:
-        found = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    except RuntimeError:
-        raise UserError(f"device is {device!r}; expected auto, cpu, cuda or cuda:0, cuda:1, ...") from None
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device is {device!r} but PyTorch sees no CUDA GPU; set device to auto or cpu")
-    if dtype == "tf32" and found.type != "cuda":
-        raise UserError(f"dtype tf32 needs a CUDA GPU, but the device is {found}; use float32 or bfloat16")
-    return found
+def find_device(device: str = "auto", dtype: str = "float32") -> torch.device:
+    """The torch device that `device` names; "auto" is the GPU where there is one.
+
+    Raises
+    ------
+    UserError
+        For a name that is no device, a GPU that is not there, and TF32 without a GPU.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    name, _, number = str(device).partition(":")
+    if name not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise UserError(f"device is {device!r}; expected auto, cpu, cuda or cuda:N; use auto")
+    if name == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device is {device!r}, but PyTorch sees {torch.cuda.device_count()} CUDA GPUs; "
+            "set device to auto or cpu"
+        )
+    if dtype == "tf32" and name != "cuda":
+        raise UserError(
+            f"dtype tf32 needs a CUDA GPU, but the device is {device}; use float32 or bfloat16"
+        )
+    return torch.device(device)
 
 
 @contextlib.contextmanager
 def matmul_precision(dtype: str, device: torch.device) -> Iterator[None]:
-    """On `device`, products of float32 are made of TF32 inside for "tf32", and of float32 else, whatever PyTorch was told
-    before. The setting belongs to the process: one thread at a time."""
-    gpu = torch.backends.cuda.matmul, torch.backends.cudnn.conv
-    places = gpu if device.type == "cuda" else (torch.backends.mkldnn.matmul,)
+    """Inside, products of float32 on `device` are made in TF32 for "tf32", and in float32 else.
+
+    This holds whatever PyTorch was told before. The setting belongs to the process, so only one
+    thread may use it at a time.
+    """
+    if device.type == "cuda":
+        places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    else:
+        places = (torch.backends.mkldnn.matmul,)
     before = [place.fp32_precision for place in places]
     try:
         for place in places:
             place.fp32_precision = "tf32" if dtype == "tf32" else "ieee"
         yield
     finally:
-        for place, precision in zip(places, before):
+        for place, precision in zip(places, before, strict=True):
             place.fp32_precision = precision
 
 
 @contextlib.contextmanager
 def threads_of_one_core(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of so many threads, in each of which PyTorch uses one core; its number of threads is put back at the end."""
+    """A pool of so many threads, in each of which PyTorch uses one core.
+
+    PyTorch's own number of threads is put back at the end.
+    """
     before = torch.get_num_threads()
+    one_core = {"initializer": torch.set_num_threads, "initargs": (1,)}
     try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(workers, **one_core) as pool:
             yield pool
     finally:
         torch.set_num_threads(before)
+
+
+def machine() -> dict:
+    """The versions and the hardware that a result was made with."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": version("transformers"),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+    }

@@ -1,10 +1,16 @@
-"""Executed notebooks as pages of the book, and the strict build of its html. No science here."""
+"""Executed notebooks as pages of the book, and the strict build of its html. No science here.
+
+The book is built from a copy of its sources, made for the occasion: prose from `book/`, pages of
+the runs that were executed, and a table of contents that names what there is. The html appears in
+one step, when it is whole; until then the former one stays.
+"""
 
 from __future__ import annotations
 
 import ast
-import json
+import os
 import pprint
+import re
 import shutil
 import subprocess
 import sys
@@ -16,93 +22,308 @@ import jupytext
 import nbformat
 import yaml
 
-from georep_utils.io import REPOSITORY, atomic, digest, read_json, write_json
+from georep_utils import io
+from georep_utils.io import REPOSITORY, RunPaths, UserError, atomic
+from georep_utils.workflow.engine import LEFT_OUT
+from georep_utils.workflow.runs import Parameter, notebook_file, read_run, run_files
 
-WIDTH = 88
-SHOWN = "book/runs/training/"
-BUILT_WITH = ["jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme", "sphinxcontrib-bibtex"]
+WIDTH = 88  # characters of a line of code on a page
+SHOWN = "book/runs/training/"  # pages of notebooks that are shown, but not run for the book
+RUN_PAGES = re.compile(r"book/runs/(?P<run>[^/]+)/(?P<notebook>[^/]+)")
+BUILT_WITH = [
+    "jupyter-book",
+    "sphinx",
+    "myst-nb",
+    "sphinx-book-theme",
+    "pydata-sphinx-theme",
+    "sphinxcontrib-bibtex",
+]
+CODE_OF_PAGES = ("georep_utils.workflow.pages", "georep_utils.workflow.runs")
 
 
-def assignment(name: str, value: str) -> str:
-    """`name = value`, on several lines where one is too long for the page."""
-    line = f"{name} = {value}"
-    return (
-        line
-        if len(line) <= WIDTH
-        else f"{name} = {pprint.pformat(ast.literal_eval(value), width=WIDTH - 8, sort_dicts=False)}"
-    )
+# ------------------------------------------------------------------------------------------- pages
 
 
-def as_page(notebook, run: str):
-    """A notebook as a page of the book: one parameters cell with the values used, labels named after the run."""
-    values = [cell for cell in notebook.cells if "injected-parameters" in cell.metadata.get("tags", [])]
-    notebook.cells = [cell for cell in notebook.cells if cell not in values]
+def as_page(notebook, run: str, declared: Mapping[str, Parameter] | None = None):
+    """An executed notebook as a page of the book.
+
+    It has one cell of parameters, with the values that were used; labels named after the run; and
+    no cell that was left out.
+    """
+    cells = []
+    injected: dict[str, str] = {}
     for cell in notebook.cells:
-        if "parameters" in cell.metadata.get("tags", []) and values:
-            used = {node.targets[0].id: ast.unparse(node.value) for node in ast.parse(values[0].source).body}
-            declared = {node.targets[0].id: ast.unparse(node.value) for node in ast.parse(cell.source).body}
-            cell.source = "\n".join(assignment(name, used.get(name, value)) for name, value in declared.items())
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags:
+            injected = _assignments(cell.source)
+        elif LEFT_OUT not in tags:
+            cells.append(cell)
+    for cell in cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source = _parameters_shown(cell.source, injected, declared or {})
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace("{{run}}", run)
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
         if "mystnb" in cell.metadata:
-            cell.metadata["mystnb"] = json.loads(json.dumps(cell.metadata["mystnb"]).replace("{{run}}", run))
+            cell.metadata["mystnb"] = _with_run(cell.metadata["mystnb"], run)
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+    notebook.cells = cells
     notebook.metadata.pop("papermill", None)
     return notebook
 
 
-def show(entry: str) -> None:
-    """Write the page of a notebook that is shown but not run for the book, such as book/runs/training/00_train_mini_igpt."""
-    folder, name = (REPOSITORY / entry).parent, Path(entry).name
-    with atomic(folder / f"{name}.ipynb") as temporary:
-        notebook = jupytext.read(REPOSITORY / "notebooks" / f"{name}.py")
-        notebook.metadata.setdefault("language_info", {"name": "python"})
-        for number, cell in enumerate(notebook.cells):
-            cell["id"] = f"cell-{number}"
-        nbformat.write(as_page(notebook, folder.name), temporary)
+def _assignments(source: str) -> dict[str, str]:
+    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return {node.targets[0].id: ast.unparse(node.value) for node in nodes}
 
 
-def book_key(toc: Mapping) -> str:
-    """What the html depends on: the table of contents, the configuration, all sources and executed pages, the builders."""
-    files = [REPOSITORY / "_config.yml"]
-    for folder, pattern in (("book", "*"), ("notebooks", "*.*"), ("georep_utils", "*.py")):
-        files += sorted(path for path in (REPOSITORY / folder).rglob(pattern) if path.is_file())
-    named = [
-        part for path in files if "__pycache__" not in path.parts for part in (str(path.relative_to(REPOSITORY)), path)
-    ]
-    return digest(toc, {name: version(name) for name in BUILT_WITH}, *named)
+def _with_run(value, run: str):
+    """`value` with {{run}} in all of its texts replaced."""
+    if isinstance(value, str):
+        return value.replace("{{run}}", run)
+    if isinstance(value, Mapping):
+        return {key: _with_run(inner, run) for key, inner in value.items()}
+    return value
 
 
-def build_html(toc: Mapping) -> Path:
-    """Build the html strictly, unless the last good build had the same inputs; the folder it is in.
+def _parameters_shown(source: str, used: Mapping[str, str], declared: Mapping) -> str:
+    """The parameters cell with the values that were used, and what each of them means."""
+    lines = []
+    for name, default in _assignments(source).items():
+        code = _assignment(name, used.get(name, default))
+        meaning = declared[name].meaning if name in declared else ""
+        if not meaning:
+            lines.append(code)
+        elif "\n" not in code and len(code) + len(meaning) + 4 <= WIDTH:
+            lines.append(f"{code}  # {meaning}")
+        else:
+            lines += [*_comment(meaning), code]
+    return "\n".join(lines)
 
-    The html of an earlier good build stays until a new one is whole. RuntimeError for any warning or error.
+
+def _comment(text: str) -> list[str]:
+    """`text` as comment lines that fit the page."""
+    lines = ["#"]
+    for word in text.split():
+        if len(lines[-1]) + len(word) + 1 > WIDTH:
+            lines.append("#")
+        lines[-1] += f" {word}"
+    return lines
+
+
+def _assignment(name: str, value: str) -> str:
+    """`name = value`, on several lines where one is too long for the page."""
+    line = f"{name} = {value}"
+    if len(line) <= WIDTH:
+        return line
+    spread = pprint.pformat(ast.literal_eval(value), width=WIDTH - 8, sort_dicts=False)
+    return f"{name} = {spread}"
+
+
+def _shown_page(entry: str):
+    """The page of a notebook that is shown but not run, such as that of the training."""
+    notebook = jupytext.read(notebook_file(Path(entry).name))
+    notebook.metadata.setdefault("language_info", {"name": "python"})
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
+    return as_page(notebook, Path(entry).parent.name)
+
+
+# ------------------------------------------------------------------------------- table of contents
+
+
+def table_of_contents() -> dict:
+    """`_toc.yml`, with the chapters that exist.
+
+    Chapters of runs that were never executed are left out. Runs that have pages and are not named
+    there get a part of their own, in the order of the run files, before the last part.
+    """
+    toc = yaml.safe_load((REPOSITORY / "_toc.yml").read_text(encoding="utf-8"))
+    named = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
+    for part in toc["parts"]:
+        part["chapters"] = [c for c in part["chapters"] if _exists(c["file"])]
+    own = []
+    for name in run_files():
+        run = read_run(name)
+        entries = [f"book/runs/{run['name']}/{notebook}" for notebook in run["notebooks"]]
+        chapters = [{"file": entry} for entry in entries if _exists(entry)]
+        if chapters and not named.intersection(entries):
+            own.append({"caption": run["title"], "chapters": chapters})
+    toc["parts"][-1:-1] = own
+    toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
+    return toc
+
+
+def _exists(entry: str) -> bool:
+    """Whether a chapter can be shown; prose that is missing is left for `build_html` to name."""
+    if not RUN_PAGES.fullmatch(entry) or entry.startswith(SHOWN):
+        return True
+    return _source_of(entry) is not None
+
+
+def _source_of(entry: str) -> Path | None:
+    """The file of a chapter, or None where there is none."""
+    for base in (io.root(), REPOSITORY):
+        for suffix in (".md", ".ipynb"):
+            path = base / f"{entry}{suffix}"
+            if path.is_file():
+                return path
+    return None
+
+
+def entries_of(toc: Mapping) -> list[str]:
+    """All chapters of a table of contents, the first page too."""
+    chapters = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    return [toc["root"], *chapters]
+
+
+# ------------------------------------------------------------------------------------- the html
+
+
+def build_html() -> Path:
+    """Build the html strictly, unless the last good build had the same inputs; its folder.
+
+    Raises
+    ------
+    UserError
+        If a chapter of `_toc.yml` is missing.
+    RuntimeError
+        For any warning or error, unresolved reference or missing figure.
     """
     build = REPOSITORY / "_build"
-    html, built, following = build / "html", build / "built.json", build / "next"
-    entries = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
-    key = book_key(toc)
-    if read_json(built, {}).get("key") == key and all((html / f"{entry}.html").is_file() for entry in entries):
+    with io.lock(build / ".lock", "building the book"):
+        return _build(build)
+
+
+def _build(build: Path) -> Path:
+    toc = table_of_contents()
+    source = build / "next" / "source"
+    shutil.rmtree(build / "next", ignore_errors=True)
+    _stage(toc, source)
+    key = _key(source)
+    html = build / "html"
+    finished = build / f"html-{key[:12]}"
+    if io.read_json(build / "built.json", {}).get("key") == key and (html / "index.html").is_file():
         print("the book is up to date", flush=True)
+        shutil.rmtree(build / "next")
         return html
-    shutil.rmtree(following, ignore_errors=True)
-    following.mkdir(parents=True)
-    (following / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(REPOSITORY), "--toc", str(following / "_toc.yml"),
-               "--path-output", str(following), "--all", "-n", "-W", "--keep-going"]  # fmt: skip
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          cwd=REPOSITORY, check=False)  # fmt: skip
-    (build / "build.log").write_text(done.stdout)
-    wrong = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
-    if done.returncode or wrong:
-        print("\n".join(wrong or done.stdout.splitlines()[-15:]), file=sys.stderr)
-        raise RuntimeError(
-            f"the book was not built: {len(wrong)} warnings or errors; all output is in _build/build.log"
-        )
-    built.unlink(missing_ok=True)
-    shutil.rmtree(html, ignore_errors=True)
-    (following / "_build/html").replace(html)
-    shutil.rmtree(following)
-    write_json(built, {"key": key})
+    _sphinx(source, build)
+    shutil.rmtree(finished, ignore_errors=True)
+    (build / "next/output/_build/html").rename(finished)
+    _point(html, finished)
+    io.write_json(build / "built.json", {"key": key})
+    for old in build.glob("html-*"):
+        if old != finished:
+            shutil.rmtree(old)
+    shutil.rmtree(build / "next")
     return html
+
+
+def _stage(toc: Mapping, source: Path) -> None:
+    """Copy everything that the book shows below `source`."""
+    source.mkdir(parents=True)
+    shutil.copyfile(REPOSITORY / "_config.yml", source / "_config.yml")
+    (source / "_toc.yml").write_text(yaml.safe_dump(dict(toc), sort_keys=False))
+    skipped = shutil.ignore_patterns("runs", "results", ".*")
+    shutil.copytree(REPOSITORY / "book", source / "book", ignore=skipped)
+    for entry in entries_of(toc):
+        target = source / f"{entry}.ipynb"
+        if entry.startswith(SHOWN):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            nbformat.write(_shown_page(entry), target)
+            continue
+        found = _source_of(entry)
+        if found is None:
+            raise UserError(
+                f"the book names {entry}, which is missing; restore the file, or correct _toc.yml"
+            )
+        if found.suffix == ".ipynb":
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found, target)
+    _loosen_references(source)
+
+
+def _loosen_references(source: Path) -> None:
+    """Turn references to chapters of runs that were not executed into plain text.
+
+    Other unresolved references stay, and fail the build.
+    """
+    labels: set[str] = set()
+    texts = [path for suffix in ("md", "ipynb") for path in source.rglob(f"*.{suffix}")]
+    for path in texts:
+        labels.update(re.findall(r"\(([\w.-]+)\)=", path.read_text(encoding="utf-8")))
+    missing = _labels_of_runs() - labels
+    if not missing:
+        return
+    pattern = "|".join(map(re.escape, sorted(missing, key=len, reverse=True)))
+    with_text = re.compile(rf"\{{ref\}}`([^`<]+?)\s*<(?:{pattern})>`")
+    without = re.compile(rf"\{{ref\}}`({pattern})`")
+    for path in texts:
+        before = path.read_text(encoding="utf-8")
+        after = without.sub(r"*\1*", with_text.sub(r"\1", before))
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+
+
+def _labels_of_runs() -> set[str]:
+    """The labels that the chapters of all run files would have."""
+    labels = set()
+    for name in run_files():
+        run = read_run(name)
+        for notebook in run["notebooks"]:
+            if notebook_file(notebook).is_file():
+                text = notebook_file(notebook).read_text(encoding="utf-8")
+                for label in re.findall(r"\((\{\{run\}\}[\w.-]*)\)=", text):
+                    labels.add(label.replace("{{run}}", run["name"]))
+    return labels
+
+
+def _key(source: Path) -> str:
+    """What the html depends on: all staged files, the programs that build it, and this module."""
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    content = [[str(path.relative_to(source)), io.file_digest(path)] for path in files]
+    versions = {name: version(name) for name in BUILT_WITH}
+    return io.digest(content, versions, io.code_digest(*CODE_OF_PAGES))
+
+
+def _sphinx(source: Path, build: Path) -> None:
+    """Run Jupyter Book; RuntimeError for any warning or error."""
+    program = str(Path(sys.executable).with_name("jupyter-book"))
+    output = build / "next/output"
+    options = ["--path-output", str(output), "--all", "-n", "-W", "--keep-going"]
+    done = subprocess.run(
+        [program, "build", str(source), *options],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=REPOSITORY,
+        check=False,
+    )
+    with atomic(build / "build.log") as temporary:
+        temporary.write_text(done.stdout, encoding="utf-8")
+    lines = done.stdout.splitlines()
+    wrong = [line for line in lines if "WARNING" in line or "ERROR" in line]
+    if done.returncode or wrong:
+        print("\n".join(wrong or lines[-15:]), file=sys.stderr)
+        raise RuntimeError(
+            f"the book was not built: {len(wrong)} warnings or errors; all output is in "
+            "_build/build.log"
+        )
+
+
+def _point(html: Path, finished: Path) -> None:
+    """Let `html` be a link to the finished build: readers have the old one or the new one."""
+    link = html.with_name(f".html-{os.getpid()}")
+    link.unlink(missing_ok=True)
+    link.symlink_to(finished.name)
+    if html.is_dir() and not html.is_symlink():
+        shutil.rmtree(html)
+    link.replace(html)
+
+
+def paths_of_entry(entry: str) -> RunPaths | None:
+    """The run whose page a chapter is, if it is one."""
+    found = RUN_PAGES.fullmatch(entry)
+    if found is None or entry.startswith(SHOWN):
+        return None
+    return RunPaths(found["run"])

@@ -1,165 +1,387 @@
-"""The notebooks of a run, executed as far as something changed, and the book that shows what they left. No science here."""
+"""The notebooks of a run, executed as far as something changed. No science here.
+
+A stage is one notebook with its parameters. Its result, a page and some tables, depends on
+
+- its key: the notebook's text, its parameters, and the syntax of the modules that it imports;
+- what it read: files, tables and clouds, noted while it ran, each with its content.
+
+Every result is kept beside its key and its notes. A stage whose key was met before, and whose
+inputs all have the content that they had then, is not executed: its result is put back if need be.
+So going back to earlier parameters costs nothing, and a changed row of a table, or other weights
+under an old name, are noticed. Clouds are found by their own recipes: a notebook that is executed
+again makes none that exists.
+"""
 
 from __future__ import annotations
 
 import ast
-import json
+import contextlib
 import os
-import platform
+import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import jupytext
 import nbformat
-import yaml
 
-from georep_utils.workflow.pages import SHOWN, as_page, build_html, show
-from georep_utils.io import REPOSITORY, RunPaths, UserError, digest, read_json, write_json
-from georep_utils.workflow.runs import declared_parameters, notebook_file, parameters_of, read_run, run_files
+from georep_utils import io
+from georep_utils.io import REPOSITORY, RunPaths, UserError
+from georep_utils.workflow.pages import as_page
+from georep_utils.workflow.runs import (
+    all_parameters,
+    declared_parameters,
+    notebook_file,
+    parameters_of,
+    register,
+)
 
-LEFT_BY = {"02_extract": "representations", "03_distances": "neighbors"}
-
-
-# ------------------------------------------------------------------------------------------ stages
-
-
-def rooms(source: str) -> set[Path]:
-    """The files of this package that `source` imports, and those that they import."""
-    found, queue = set(), [source]
-    while queue:
-        for node in ast.walk(ast.parse(queue.pop())):
-            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("georep_utils")):
-                names = [(node.module or "").split(".")[-1], *(alias.name for alias in node.names)]
-                files = {REPOSITORY / "georep_utils" / f"{name}.py" for name in names}
-                for path in {path for path in files if path.is_file()} - found:
-                    found.add(path)
-                    queue.append(path.read_text())
-    return found
+KEPT_RESULTS = 8  # of each stage; the oldest go first
 
 
-def stage_key(notebook: str, parameters: Mapping, upstream: str) -> str:
-    """What a stage depends on: its parameters, its notebook, the rooms it uses, the files its parameters name, the stage before."""
-    code = jupytext.writes(jupytext.read(notebook_file(notebook)), "py:percent")
-    given = declared_parameters(notebook) | dict(parameters)
-    named = [REPOSITORY / value for value in given.values() if isinstance(value, str) and 0 < len(value) < 250]
-    files = {path for path in named if path.is_file()}
-    if "results" in given:  # tables of the other runs
-        tables = (path for kind in ("csv", "json") for path in (REPOSITORY / given["results"]).rglob(f"*.{kind}"))
-        files |= {path for path in tables if path.parent.name != given.get("run")}
-    files = sorted(files)
-    inputs = [
-        path if path.stat().st_size < 2**28 else [str(path), path.stat().st_size, path.stat().st_mtime]
-        for path in files
-    ]
-    return digest(code, given, upstream, *sorted(rooms(code)), *inputs)
+# ------------------------------------------------------------------------------------------- keys
 
 
-def run(run_yaml: str | Path, overrides: Mapping | None = None, notebooks: Sequence[str] | None = None,
-        start: str = "") -> list[str]:  # fmt: skip
-    """Run the notebooks of a run, skipping stages whose key has not changed; the names of those that were executed.
+@lru_cache(maxsize=256)
+def _imports(file: Path, changed: int) -> tuple[Path, ...]:
+    """Files of this package that a file imports; `changed` is the time of its last change."""
+    return tuple(_imported_files(file.read_text(encoding="utf-8")))
 
-    overrides: {"extract.n_per_class": 100, ...}. notebooks: only these, by number or name. start: run from this number
-    on, changed or not. UserError before anything runs for bad input; RuntimeError, naming the notebook that was kept
-    aside, where a cell fails.
+
+def _imported_files(source: str) -> list[Path]:
+    """Files of this package that `source` imports, wherever the import stands."""
+    files = []
+    for node in ast.walk(ast.parse(source)):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            modules = [node.module, *inner]
+        for module in modules:
+            if module.partition(".")[0] == "georep_utils":
+                files.append(REPOSITORY / f"{module.replace('.', '/')}.py")
+    return [file for file in files if file.is_file()]
+
+
+def imported_modules(source: str) -> list[str]:
+    """Modules of this package that `source` imports, directly or through others."""
+    waiting = _imported_files(source)
+    found = set()
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imports(file, file.stat().st_mtime_ns)
+    names = [file.relative_to(REPOSITORY).with_suffix("") for file in found]
+    return sorted(".".join(name.parts) for name in names)
+
+
+def stage_key(notebook: str, parameters: Mapping) -> str:
+    """What a stage's result depends on besides what it reads."""
+    cells = jupytext.read(notebook_file(notebook)).cells
+    told = [[cell.cell_type, cell.source, dict(cell.metadata)] for cell in cells]
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    defaults = {name: known.default for name, known in declared_parameters(notebook).items()}
+    return io.digest(told, defaults | dict(parameters), io.code_digest(*imported_modules(code)))
+
+
+# ---------------------------------------------------------------------------------------- results
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one execution of a notebook read, wrote and found out; its folder holds the files.
+
+    read: noted path -> its content then. written: noted path -> the file's name in the folder.
+    given_facts, facts: what was known of the data before, and what is known after it.
     """
-    run = read_run(run_yaml)
+
+    folder: Path
+    key: str
+    parameters: dict
+    read: dict[str, str | None]
+    written: dict[str, str]
+    given_facts: dict[str, bool]
+    facts: dict[str, bool]
+    seconds: float
+
+    def changed_inputs(self) -> list[str]:
+        """Noted paths whose content is another than it was."""
+        return [path for path, before in self.read.items() if io.state(path) != before]
+
+    def put_back(self, page: Path) -> None:
+        """Put page and tables in their places, where others are."""
+        for short, name in self.written.items():
+            _copy_if_other(self.folder / name, io.root() / short)
+        _copy_if_other(self.folder / "page.ipynb", page)
+
+    def in_place(self, page: Path) -> bool:
+        """Whether page and tables in their places are those of this result."""
+        if not page.is_file() or page.read_bytes() != (self.folder / "page.ipynb").read_bytes():
+            return False
+        kept = [(io.root() / short, self.folder / name) for short, name in self.written.items()]
+        return all(_same(place, copy) for place, copy in kept)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+
+
+def _copy_if_other(source: Path, target: Path) -> None:
+    if not _same(source, target):
+        with io.atomic(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+class Shelf:
+    """The kept results of one stage, newest first."""
+
+    def __init__(self, paths: RunPaths, notebook: str):
+        self.folder = paths.work / "kept" / notebook
+
+    def results(self) -> list[Result]:
+        found = []
+        for folder in sorted(self.folder.glob("[0-9]*"), reverse=True):
+            entry = io.read_json(folder / "result.json")
+            with contextlib.suppress(TypeError):  # a result of another version of this program
+                found.append(Result(folder=folder, **entry))
+        return [result for result in found if (result.folder / "page.ipynb").is_file()]
+
+    def find(self, key: str, facts: Mapping) -> Result | None:
+        """A result of this key and these facts whose inputs have not changed."""
+        for result in self.results():
+            if (result.key, result.given_facts) == (key, facts) and not result.changed_inputs():
+                return result
+        return None
+
+    def current(self, page: Path) -> Result | None:
+        """The result whose page is in place."""
+        for result in self.results():
+            if page.is_file() and _same(page, result.folder / "page.ipynb"):
+                return result
+        return None
+
+    def add(self, page: Path, written: Sequence[str], entry: dict) -> Result:
+        """Keep a page and the files that its notebook wrote; drop the oldest results."""
+        folder = self.folder / f"{time.time_ns():020d}"
+        growing = self.folder / f".{folder.name}"
+        growing.mkdir(parents=True)
+        names = {}
+        for number, short in enumerate(written):
+            if io.found(short).is_file():
+                names[short] = f"{number:02d}-{Path(short).name}"
+                shutil.copyfile(io.found(short), growing / names[short])
+        shutil.copyfile(page, growing / "page.ipynb")
+        entry = entry | {"written": names}
+        io.write_json(growing / "result.json", entry)
+        growing.rename(folder)
+        for old in sorted(self.folder.glob("[0-9]*"))[:-KEPT_RESULTS]:
+            shutil.rmtree(old, ignore_errors=True)
+        return Result(folder=folder, **entry)
+
+
+# -------------------------------------------------------------------------------------- execution
+
+
+def run(
+    run: Mapping,
+    overrides: Mapping | None = None,
+    notebooks: Sequence[str] | None = None,
+    start: str = "",
+    before: Callable[[Mapping], None] | None = None,
+) -> list[str]:
+    """Run the notebooks of a run as far as something changed; the names of those executed.
+
+    Parameters
+    ----------
+    run : what `read_run` returns.
+    overrides : {"extract.n_per_class": 100}; kept until the next time.
+    notebooks : only these, by number or name.
+    start : execute from this number on, changed or not.
+    before : called with all parameters of each notebook, once, before the first is executed.
+
+    Raises
+    ------
+    UserError
+        For bad input, before anything runs.
+    RuntimeError
+        If a cell fails; it names the notebook, which is kept aside.
+    """
     given = parameters_of(run, overrides)
-    chosen = [n for n in given if notebooks is None or any(n.startswith(str(prefix)) for prefix in notebooks)]
+    complete = all_parameters(run, overrides)
     for prefix in [*(notebooks or []), *([start] if start else [])]:
-        if not any(n.startswith(str(prefix)) for n in given):
-            raise UserError(f"run {run['name']} has no notebook {prefix}; it has {', '.join(given)}")
-    paths, upstream, executed = RunPaths(run["name"]), "", []
-    forced = bool(start) and next(i for i, n in enumerate(given) if n.startswith(start))
-    for number, (notebook, parameters) in enumerate(given.items()):
-        upstream = stage_key(notebook, parameters, upstream)
-        manifest, page = paths.manifests / f"{notebook}.json", paths.pages / f"{notebook}.ipynb"
-        left = getattr(paths, LEFT_BY[notebook]).exists() if notebook in LEFT_BY else True
-        fresh = read_json(manifest, {}).get("key") == upstream and page.exists() and left
-        if notebook not in chosen or (fresh and not (start and number >= forced)):
-            continue
-        began = time.time()
-        print(f"{run['name']}: {notebook}", flush=True)
-        manifest.unlink(missing_ok=True)
-        execute(notebook, parameters, paths)
-        write_json(manifest, {"key": upstream, "notebook": notebook, "parameters": parameters,
-                              "seconds": round(time.time() - began, 1)})  # fmt: skip
-        executed.append(notebook)
+        if not any(notebook.startswith(str(prefix)) for notebook in given):
+            known = ", ".join(given)
+            raise UserError(f"run {run['name']} has no notebook {prefix}; it has {known}")
+    paths = RunPaths(run["name"])
+    register(run)
+    with io.lock(paths.work / ".lock", f"running {run['name']}"):
+        io.write_json(paths.work / "overrides.json", dict(overrides or {}))
+        check = None if before is None else partial(before, complete)
+        return _run_stages(paths, given, notebooks, start, check)
+
+
+def _run_stages(paths: RunPaths, given: Mapping, notebooks, start: str, before) -> list[str]:
+    executed: list[str] = []
+    facts: dict[str, bool] = {}
+    forced = False
+    for notebook, parameters in given.items():
+        forced = forced or (bool(start) and notebook.startswith(start))
+        chosen = notebooks is None or any(notebook.startswith(str(name)) for name in notebooks)
+        shelf = Shelf(paths, notebook)
+        page = paths.pages / f"{notebook}.ipynb"
+        result = shelf.current(page)
+        if chosen:
+            key = stage_key(notebook, parameters)
+            result = None if forced else shelf.find(key, facts)
+            if result is None:
+                if before is not None and not executed:
+                    before()
+                print(f"{paths.run}: {notebook}", flush=True)
+                result = execute(notebook, parameters, paths, key, facts)
+                executed.append(notebook)
+            result.put_back(page)
+        if result is not None:
+            facts = facts | result.facts
     return executed
 
 
-def execute(notebook: str, parameters: Mapping, paths: RunPaths) -> None:
-    """Execute one notebook and put it into the book when every cell succeeded; else keep it aside and say where."""
+def execute(
+    notebook: str, parameters: Mapping, paths: RunPaths, key: str, facts: Mapping[str, bool]
+) -> Result:
+    """Execute one notebook and keep its result if every cell succeeds.
+
+    Raises
+    ------
+    RuntimeError
+        If a cell fails or the kernel dies. The notebook is kept aside, and named.
+    """
+    aside = paths.work / "failed" / f"{notebook}.ipynb"
+    aside.unlink(missing_ok=True)
+    began = time.time()
+    with tempfile.TemporaryDirectory(prefix=".executing-", dir=_made(paths.work)) as folder:
+        record = Path(folder) / "record.jsonl"
+        record.write_text(io.facts_line(facts), encoding="utf-8")
+        source = Path(folder) / "source.ipynb"
+        executed = Path(folder) / "executed.ipynb"
+        nbformat.write(_numbered(jupytext.read(notebook_file(notebook))), source)
+        try:
+            _papermill(source, executed, parameters, record)
+        except Exception as error:
+            failure = _failure(notebook, paths, error, executed, aside)
+            if failure is None:
+                raise
+            raise failure from None
+        page = Path(folder) / "page.ipynb"
+        declared = declared_parameters(notebook)
+        nbformat.write(as_page(nbformat.read(executed, 4), paths.run, declared), page)
+        read, written, known = io.recorded(record)
+        entry = {
+            "key": key,
+            "parameters": dict(parameters),
+            "read": {short: io.state(short) for short in read},
+            "given_facts": dict(facts),
+            "facts": known,
+            "seconds": round(time.time() - began, 1),
+        }
+        return Shelf(paths, notebook).add(page, written, entry)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _numbered(notebook):
+    """The notebook with cell names that are the same each time (Jupytext's are random)."""
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
+    return notebook
+
+
+def _papermill(source: Path, target: Path, parameters: Mapping, record: Path) -> None:
     import papermill
-    from nbclient.exceptions import DeadKernelError
+    from papermill.engines import papermill_engines
     from traitlets.config import Config
 
-    work = paths.manifests.parent / "executed"
-    work.mkdir(parents=True, exist_ok=True)
-    source, result = work / f".{notebook}.ipynb", work / f"{notebook}.ipynb"
-    nbformat.write(jupytext.read(notebook_file(notebook)), source)
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait stall a shared machine
+    from georep_utils.workflow.engine import Engine
+
+    papermill_engines.register("georep", Engine)
+    python_path = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(python_path).rstrip(os.pathsep)
+    # Threads that spin while they wait would stall the other cores of a shared machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ[io.RECORD] = str(record)
     try:
-        papermill.execute_notebook(source, result, dict(parameters), cwd=REPOSITORY, kernel_name="python3", language="python",
-                                   progress_bar=False, stderr_file=sys.stderr,
-                                   config=Config({"KernelManager": {"transport_encryption": "auto"}}))  # fmt: skip
-    except DeadKernelError:
-        raise RuntimeError(f"{notebook} of run {paths.run} failed: its kernel died, perhaps for want of memory; "
-                           f"the notebook is kept at {os.path.relpath(result, REPOSITORY)}") from None  # fmt: skip
-    except papermill.PapermillExecutionError as error:
-        failed = result.with_name(f"{notebook}.failed.ipynb")
-        result.replace(failed)
-        raise RuntimeError(
-            f"{notebook} of run {paths.run} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; "
-            f"the notebook is kept at {os.path.relpath(failed, REPOSITORY)}"
-        ) from None
+        papermill.execute_notebook(
+            source,
+            target,
+            dict(parameters),
+            engine_name="georep",
+            cwd=REPOSITORY,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            stderr_file=sys.stderr,
+            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+        )
     finally:
-        source.unlink(missing_ok=True)
-    page = paths.pages / f"{notebook}.ipynb"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    finished = result.with_suffix(".page")
-    nbformat.write(as_page(nbformat.read(result, 4), paths.run), finished)
-    finished.replace(page)
+        del os.environ[io.RECORD]
 
 
-# ------------------------------------------------------------------------------------------ the book
+def _failure(
+    notebook: str, paths: RunPaths, error: Exception, executed: Path, aside: Path
+) -> RuntimeError | None:
+    """The error of a notebook that failed, in one line; the notebook is put aside."""
+    from nbclient.exceptions import DeadKernelError
+    from papermill import PapermillExecutionError
+
+    if isinstance(error, DeadKernelError):
+        reason = "its kernel died, perhaps for want of memory"
+    elif isinstance(error, PapermillExecutionError):
+        reason = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+    else:
+        return None
+    kept = "it left no notebook"
+    if executed.is_file():
+        _made(aside.parent)
+        shutil.copyfile(executed, aside)
+        kept = f"the notebook is kept at {os.path.relpath(aside, REPOSITORY)}"
+    return RuntimeError(f"{notebook} of run {paths.run} failed: {reason}; {kept}")
 
 
-def table_of_contents() -> dict:
-    """`_toc.yml` with a part for every run that has pages and is not named there, in the order of the run files."""
-    toc = yaml.safe_load((REPOSITORY / "_toc.yml").read_text())
-    named = json.dumps(toc)
-    for name in run_files():
-        run = read_run(name)
-        folder = RunPaths(run["name"]).pages
-        pages = [n for n in run["notebooks"] if (folder / f"{n}.ipynb").exists()]
-        if pages and f"book/runs/{run['name']}/" not in named:
-            chapters = [{"file": f"book/runs/{run['name']}/{page}"} for page in pages]
-            toc["parts"].insert(-1, {"caption": run["title"], "chapters": chapters})
-    return toc
+# ------------------------------------------------------------------------------------- up to date?
 
 
-def build_book() -> Path:
-    """Build the html strictly from the executed notebooks, where something changed; the folder it is in.
+def stale_pages(run: Mapping) -> dict[str, str]:
+    """Pages of a run that no longer agree with their inputs: notebook -> why, in a few words."""
+    paths = RunPaths(run["name"])
+    overrides = io.read_json(paths.work / "overrides.json", {})
+    try:
+        given = parameters_of(run, overrides)
+    except UserError as error:
+        return dict.fromkeys(pages_of(run), str(error))
+    stale = {}
+    for notebook in pages_of(run):
+        page = paths.pages / f"{notebook}.ipynb"
+        result = Shelf(paths, notebook).current(page)
+        if result is None:
+            stale[notebook] = "nothing is known of how it was made"
+        elif result.parameters != given[notebook]:
+            stale[notebook] = "other parameters than the run's"
+        else:
+            changed = result.changed_inputs()
+            if changed:
+                stale[notebook] = f"{changed[0]} has changed"
+    return stale
 
-    UserError where a page of `_toc.yml` is missing; RuntimeError for any warning, unresolved reference or failed cell.
-    """
-    toc = table_of_contents()
-    for entry in [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]:
-        if entry.startswith(SHOWN) and notebook_file(Path(entry).name).is_file():
-            show(entry)
-        if not any((REPOSITORY / f"{entry}{suffix}").is_file() for suffix in (".md", ".ipynb")):
-            raise UserError(f"the book names {entry}, which is missing; run its notebooks first (make book does)")
-    return build_html(toc)
 
-
-def provenance() -> dict:
-    """Versions and machine that made a result."""
-    import torch
-    import transformers
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
-            "machine": platform.machine(), "cores": os.cpu_count(), "gpu": gpu}  # fmt: skip
+def pages_of(run: Mapping) -> list[str]:
+    """The notebooks of a run that have a page."""
+    folder = RunPaths(run["name"]).pages
+    return [notebook for notebook in run["notebooks"] if (folder / f"{notebook}.ipynb").is_file()]

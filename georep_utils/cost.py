@@ -1,0 +1,277 @@
+"""What a run asks for and what it will cost, said before anything is downloaded or computed.
+
+`check` compares what is asked with what the samples can give: more neighbours than there are
+points, or a decimation that leaves too few, is refused before a kernel starts. `report` estimates
+bytes and seconds. Sizes follow from the numbers of samples, layers and features. Times come from a
+calibration of a few seconds on this machine: some samples pass through the model, some points are
+searched, and both are scaled up. Whatever is not known yet, because a file has to be fetched first,
+is named as such.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from georep_utils import io
+from georep_utils.io import MissingFile, UserError
+
+MIN_POINTS = 20  # as in geometry.scaling: fewer ratios give no estimate worth its error
+CALIBRATION_POINTS = 6_000
+CALIBRATION_SECONDS = 3.0
+RULE_DECIMATION = {"paper_text": 4, "igpt_release": 32}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The parameters of a run, and its samples where they are here already."""
+
+    parameters: Mapping[str, Mapping]
+
+    def value(self, notebook: str, name: str, default=None):
+        """A parameter of a notebook, by its number, or `default` where the run has neither."""
+        for title, values in self.parameters.items():
+            if title.startswith(notebook) and name in values:
+                return values[name]
+        return default
+
+    def has(self, notebook: str) -> bool:
+        """Whether the run has the notebook of this number."""
+        return any(title.startswith(notebook) for title in self.parameters)
+
+    def dataset(self, notebook: str):
+        """The samples that a notebook reads; None where a file of theirs is not here yet."""
+        from georep_utils.data import datasets
+
+        name = self.value(notebook, "dataset")
+        if not name:
+            return None
+        try:
+            return datasets.load(
+                name,
+                self.value(notebook, "split", "test"),
+                self.value(notebook, "n_per_class") or None,
+                self.value(notebook, "data_dir", "data"),
+                **self.value(notebook, "dataset_options", {}),
+            )
+        except MissingFile:
+            return None
+
+    def source(self, notebook: str = "02_extract"):
+        """The model that a notebook reads, by what it is made from; None where there is none."""
+        from georep_utils.models import load
+
+        name = self.value(notebook, "model")
+        if not name:
+            return None
+        return load.source(
+            name,
+            self.value(notebook, "checkpoint") or None,
+            device=self.value(notebook, "device", "auto"),
+            dtype=self.value(notebook, "dtype", "float32"),
+            site=self.value(notebook, "site", "ln_1"),
+            pool=self.value(notebook, "pool", "mean"),
+            data_dir=self.value(notebook, "data_dir", "data"),
+            **self.value(notebook, "model_options", {}),
+        )
+
+
+# ------------------------------------------------------------------------------------------ check
+
+
+def check(parameters: Mapping[str, Mapping]) -> None:
+    """Refuse what the samples can't give, before anything is computed.
+
+    Parameters
+    ----------
+    parameters : all parameters of each notebook of a run.
+
+    Raises
+    ------
+    UserError
+        Naming the parameter, for a model option that does not exist, more neighbours than points
+        or than are kept, and a decimation that leaves too few points.
+    """
+    plan = Plan(parameters)
+    if plan.has("02_extract"):
+        plan.source()
+    data = plan.dataset("02_extract")
+    _check_neighbors(plan, None if data is None else len(data))
+    if data is not None:
+        _check_scale(plan, len(data))
+    for notebook in ("06", "11"):
+        small = plan.dataset(notebook)
+        if small is not None:
+            _check_quick_profile(plan, notebook, len(small))
+
+
+def _check_neighbors(plan: Plan, n: int | None) -> None:
+    maxk = plan.value("03", "maxk")
+    if maxk is None:
+        return
+    if n is not None and maxk >= n:
+        raise UserError(
+            f"distances.maxk is {maxk}, but there are {n} samples; expected fewer neighbours than "
+            "samples: lower maxk or take more"
+        )
+    for name in ("data_k", "label_k", "robustness_k"):
+        for k in plan.value("05", name, []):
+            if k > maxk:
+                raise UserError(
+                    f"overlaps.{name} has {k}, but {maxk} neighbours are kept; raise "
+                    "distances.maxk, or lower it"
+                )
+
+
+def _check_scale(plan: Plan, n: int) -> None:
+    rule = plan.value("04", "scale_rule")
+    decimation = RULE_DECIMATION.get(rule, 1)
+    if rule and n // decimation < MIN_POINTS:
+        raise UserError(
+            f"intrinsic_dimension.scale_rule is {rule}: decimation by {decimation} leaves "
+            f"{n // decimation} of {n} samples, and {MIN_POINTS} are needed; take more samples or "
+            "another rule"
+        )
+
+
+def _check_quick_profile(plan: Plan, notebook: str, n: int) -> None:
+    label_k = plan.value(notebook, "label_k", 1)
+    if label_k >= n:
+        raise UserError(
+            f"label_k of {notebook} is {label_k}, but there are {n} samples; lower it or take more"
+        )
+    decimation = plan.value(notebook, "decimation", 1)
+    if n // decimation < MIN_POINTS:
+        raise UserError(
+            f"decimation of {notebook} is {decimation}, which leaves {n // decimation} of {n} "
+            f"samples, and {MIN_POINTS} are needed; lower it or take more samples"
+        )
+
+
+# ----------------------------------------------------------------------------------------- report
+
+
+def report(parameters: Mapping[str, Mapping]) -> str:
+    """What a run will download, store and take, as lines of text.
+
+    Raises
+    ------
+    UserError
+        As `check`.
+    """
+    check(parameters)
+    plan = Plan(parameters)
+    lines = _downloads(plan)
+    data = plan.dataset("02_extract")
+    if data is None:
+        lines.append("samples        not here yet: 01_download brings them, or says where they go")
+        return "\n".join(lines)
+    lines.append(f"samples        {len(data):,} of {data.name}")
+    try:
+        model = plan.source().load()
+    except UserError as error:
+        lines.append(f"model          not here yet: {error}")
+        return "\n".join(lines)
+    return "\n".join([*lines, *_sizes_and_times(plan, data, model)])
+
+
+def _downloads(plan: Plan) -> list[str]:
+    from georep_utils.data import needs, transfer
+
+    if not plan.has("01"):
+        return []
+    names = ("model", "checkpoint", "checkpoints", "dataset", "split", "released")
+    asked = {name: plan.value("01", name) for name in names}
+    addresses = ("openai_url", "figshare_url", "figshare_api")
+    asked |= {name: plan.value("01", name) for name in addresses}
+    wanted = needs.needed_files(**asked, offline=True)
+    folder = io.REPOSITORY / plan.value("01", "data_dir", "data")
+    missing = [file for file in wanted if transfer.mismatch(file, folder / file.path)]
+    known = sum(file.size or 0 for file in missing)
+    unknown = sum(file.size is None for file in missing)
+    lines = [f"to download    {len(missing)} files, {known / 1e9:.1f} GB"]
+    if unknown:
+        lines[0] += f" and {unknown} of unknown size"
+    return lines
+
+
+def _sizes_and_times(plan: Plan, data, model) -> list[str]:
+    rows = np.linspace(0, len(data) - 1, 8).astype(int)
+    trial = model.forward(data.take(np.unique(rows)).inputs)
+    widths = [pooled.shape[1] for pooled in trial]
+    networks = 2 if plan.value("02", "untrained_control", False) else 1
+    rate = _samples_a_second(model, data)
+    n = len(data)
+    maxk = plan.value("03", "maxk", 50)
+    ranks = int(np.log2(plan.value("03", "range_max", 1024)))
+    stored = networks * 4 * n * sum(widths)
+    # Indices and distances of maxk neighbours and the point itself; ratios and their radii.
+    searched = networks * n * len(widths) * (8 * (maxk + 1) + 4 * (2 * ranks + 1))
+    weights = sum(4 * weight.numel() for weight in model.net.parameters())
+    search = networks * sum(_search_seconds(n, width, maxk, 2**ranks) for width in widths)
+    # A search holds the points twice, and blocks of distances.
+    search_memory = 8 * n * max(widths) + 2**29
+    extraction = networks * n / rate
+    return [
+        f"layers         {len(widths)} of width {min(widths)} to {max(widths)}, "
+        f"{networks} network(s)",
+        f"02 extract     {stored / 1e9:.2f} GB on disk, {(weights + 2**30) / 1e9:.1f} GB of "
+        f"memory, about {_duration(extraction)} on {model.device}",
+        f"03 neighbours  {searched / 1e9:.2f} GB on disk, {search_memory / 1e9:.1f} GB of memory, "
+        f"about {_duration(search)}",
+        f"04 dimension   a few MB on disk, about {_duration(0.4 * search + 10)}",
+        "other chapters a few MB on disk, under a minute each beyond the clouds that they need",
+    ]
+
+
+def _samples_a_second(model, data) -> float:
+    """Speed of extraction, from passing samples for a few seconds."""
+    from georep_utils import extraction
+
+    lengths = model.lengths(data.inputs[: min(len(data), 512)])
+    budget = extraction.BATCH_TOKENS[model.device.type]
+    planned = extraction.batches(np.asarray(lengths), budget)
+    order = np.random.default_rng(0).permutation(len(planned))
+    done = 0
+    began = time.perf_counter()
+    pool, workers = extraction.side_by_side(model)
+    with pool:
+        for start in range(0, len(order), workers):
+            picked = [planned[i] for i in order[start : start + workers]]
+            jobs = [pool.submit(extraction.forward, model, data, rows, 1) for rows in picked]
+            for job in jobs:
+                job.result()
+            done += sum(len(rows) for rows in picked)
+            if time.perf_counter() - began > CALIBRATION_SECONDS:
+                break
+    return done / (time.perf_counter() - began)
+
+
+def _search_seconds(n: int, width: int, maxk: int, range_max: int) -> float:
+    """Time of one layer's search, from a smaller one: it grows with the square of n."""
+    return _calibrated_search(width, maxk, range_max) * (n / CALIBRATION_POINTS) ** 2
+
+
+@lru_cache(maxsize=64)
+def _calibrated_search(width: int, maxk: int, range_max: int) -> float:
+    """Seconds of a search among `CALIBRATION_POINTS` random points."""
+    from georep_utils.geometry.neighbors import nearest_neighbors
+
+    points = np.random.default_rng(0).standard_normal((CALIBRATION_POINTS, width))
+    points = points.astype(np.float32)
+    nearest_neighbors(points[:1100], 2, 2)  # the first call compiles
+    began = time.perf_counter()
+    nearest_neighbors(points, min(maxk, CALIBRATION_POINTS - 1), min(range_max, 2048))
+    return time.perf_counter() - began
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
