@@ -226,7 +226,7 @@ def represent(
         return open_cloud(folder)
     with io.lock(folder.with_name(f".{folder.name}.lock"), f"making {folder.name}"):
         if not _is_whole(folder, recipe):
-            model = parallel.once(source.load)
+            model = source.load()
             todo = extraction.prepare(
                 model, dataset, folder, layers, batch_size, batch_tokens, recipe
             )
@@ -521,7 +521,7 @@ def bring(
     """
     path = _existing(path)
     kind = _format_of(path)
-    names = list(arrays) if arrays else sorted(_NAMES[kind](path), key=_natural)
+    names = list(arrays) if arrays else _array_names(path, kind)
     if not names:
         raise UserError(f"{path} holds no array; expected one a layer, (N, width)")
     n = _check_brought(path, kind, names)
@@ -575,6 +575,19 @@ def _format_of(path: Path) -> str:
         f"{path} is no folder of .npy files, .npz, .safetensors or zarr group; save one array a "
         "layer in one of these forms"
     )
+
+
+def _array_names(path: Path, kind: str) -> list[str]:
+    """The names of all arrays, layer2 before layer10."""
+    try:
+        return sorted(_NAMES[kind](path), key=_natural)
+    except UserError:
+        raise
+    except Exception as error:  # each format has errors of its own library
+        raise UserError(
+            f"{path} can't be read ({type(error).__name__}: {error}); expected a file that was "
+            "written whole"
+        ) from None
 
 
 def _natural(name: str) -> list:

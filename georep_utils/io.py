@@ -23,6 +23,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -352,6 +353,7 @@ def lock(path: str | Path, purpose: str) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            time.sleep(0.2)  # the holder may not have written its name yet
             stream.seek(0)
             holder = stream.read().strip() or "another process"
             print(f"waiting for {holder}", file=sys.stderr, flush=True)

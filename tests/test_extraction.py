@@ -13,9 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from georep_utils import clouds as extract
-from georep_utils.models import imagegpt as igpt, load as models
-from georep_utils.data.datasets import Dataset
+from georep_utils import clouds, extraction
+from georep_utils.models import imagegpt
+from georep_utils.data.samples import Dataset
 from georep_utils.io import REPOSITORY, UserError
 
 WIDTH = 5
@@ -54,8 +54,8 @@ def texts(n=60, seed=0, **options):
 
 
 def small_igpt():
-    net = igpt.initialise(igpt.ImageGPT(2, 16, 2, 8, 16), 0).eval()
-    return models.IGPTModel("small", net, "ln_1", "mean", torch.device("cpu"), "float32")
+    net = imagegpt.initialise(imagegpt.ImageGPT(2, 16, 2, 8, 16), 0).eval()
+    return imagegpt.ImageGPTModel("small", net, "ln_1", "mean", torch.device("cpu"), "float32")
 
 
 def files(folder):
@@ -63,7 +63,7 @@ def files(folder):
 
 
 def quickly(model, dataset, folder, **options):
-    return extract.extract(model, dataset, folder, **{"batch_tokens": 64, "progress": False} | options)
+    return clouds.extract(model, dataset, folder, **{"batch_tokens": 64, "progress": False} | options)
 
 
 # ---------------------------------------------------------------------- batches
@@ -73,16 +73,16 @@ def quickly(model, dataset, folder, **options):
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=80), st.integers(1, 200))
 def test_batches_hold_each_sample_once_within_the_budget(lengths, budget):
     lengths = np.array(lengths)
-    found = extract.batches(lengths, budget)
+    found = extraction.batches(lengths, budget)
     assert sorted(np.concatenate(found).tolist()) == list(range(len(lengths)))
     assert all(len(rows) == 1 or len(rows) * lengths[rows].max() <= budget for rows in found)
 
 
 def test_like_lengths_share_a_batch_and_equal_ones_keep_their_order():
     lengths = np.random.default_rng(0).integers(1, 200, 500)
-    found = extract.batches(lengths, 1000)
+    found = extraction.batches(lengths, 1000)
     assert sum(len(rows) * lengths[rows].max() for rows in found) < 1.05 * lengths.sum()
-    assert [rows.tolist() for rows in extract.batches(np.full(5, 10), 20)] == [[0, 1], [2, 3], [4]]
+    assert [rows.tolist() for rows in extraction.batches(np.full(5, 10), 20)] == [[0, 1], [2, 3], [4]]
 
 
 # ---------------------------------------------------------------------- what is written
@@ -123,7 +123,7 @@ def test_a_new_extraction_replaces_the_old(tmp_path):
     quickly(Toy(), texts(60), tmp_path / "out")
     found = quickly(Toy(), texts(20, seed=1), tmp_path / "out", layers=[1])
     assert found.n_samples == 20 and files(tmp_path / "out").keys() == {"layer_01.npy"}
-    assert np.array_equal(extract.load(tmp_path / "out")[1], found[1])
+    assert np.array_equal(clouds.open_cloud(tmp_path / "out")[1], found[1])
 
 
 # ---------------------------------------------------------------------- interruption
@@ -137,8 +137,8 @@ def test_interrupted_work_goes_on_at_the_batch_where_it_stopped(tmp_path):
     with pytest.raises(ConnectionError):
         quickly(stopped, texts(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(UserError, match="holds no finished extraction"):
-        extract.load(tmp_path / "out")
+    with pytest.raises(UserError, match="holds no finished cloud"):
+        clouds.open_cloud(tmp_path / "out")
     resumed = Toy()
     quickly(resumed, texts(), tmp_path / "out")
     assert resumed.seen[1:] == whole.seen[5:] and len(resumed.seen) - 1 == n_batches - 4
@@ -147,7 +147,7 @@ def test_interrupted_work_goes_on_at_the_batch_where_it_stopped(tmp_path):
 
 def test_a_batch_size_counts_samples_and_changes_nothing_else(tmp_path):
     model = Toy()
-    by_size = extract.extract(model, texts(), tmp_path / "size", batch_size=7, progress=False)
+    by_size = clouds.extract(model, texts(), tmp_path / "size", batch_size=7, progress=False)
     assert [len(batch) for batch in model.seen[1:]] == 8 * [7] + [4]
     by_tokens = quickly(Toy(), texts(), tmp_path / "tokens")
     assert all(np.array_equal(by_size[layer], by_tokens[layer]) for layer in range(3))
@@ -159,7 +159,7 @@ def test_a_batch_size_counts_samples_and_changes_nothing_else(tmp_path):
         quickly(Toy(), texts(), tmp_path / "none", batch_size=0)
 
 
-@pytest.mark.parametrize("change", ["data", "weights", "pool", "batch_tokens", "layers"])
+@pytest.mark.parametrize("change", ["data", "weights", "pool", "layers"])
 def test_a_changed_task_starts_again(tmp_path, change):
     with pytest.raises(ConnectionError):
         quickly(Toy(fails_at=5), texts(), tmp_path / "out")
@@ -171,11 +171,22 @@ def test_a_changed_task_starts_again(tmp_path, change):
     elif change == "pool":
         model.pool = "last"
     else:
-        options = {"batch_tokens": {"batch_tokens": 128}, "layers": {"layers": [0, 1]}}[change]
+        options = {"layers": [0, 1]}
     found = quickly(model, data, tmp_path / "out", **options)
     assert sorted(chain(*model.seen[1:])) == sorted(data.inputs)
     again = Toy() if change != "weights" else model
     assert np.array_equal(found[0], again.forward(data.inputs)[0].numpy())
+
+
+def test_interrupted_work_keeps_its_batches_when_other_sizes_are_asked_for(tmp_path):
+    whole = Toy()
+    quickly(whole, texts(), tmp_path / "whole")
+    with pytest.raises(ConnectionError):
+        quickly(Toy(fails_at=5), texts(), tmp_path / "out")
+    resumed = Toy()
+    quickly(resumed, texts(), tmp_path / "out", batch_tokens=128)
+    assert resumed.seen[1:] == whole.seen[5:]
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
 # ---------------------------------------------------------------------- limits of the machine
@@ -190,7 +201,7 @@ def test_a_batch_that_does_not_fit_is_divided_and_the_next_ones_too(tmp_path):
     assert files(tmp_path / "narrow") == files(tmp_path / "roomy")
     assert max(len(batch) * len(batch[0]) for batch in narrow.seen) <= 60
     assert set(chain(*narrow.seen)) == set(texts().inputs) and found.n_samples == 60
-    n_pieces = [len(batch) for batch in extract.batches(Toy().lengths(texts().inputs), 200)]
+    n_pieces = [len(batch) for batch in extraction.batches(Toy().lengths(texts().inputs), 200)]
     assert len(calls) < 4 * len(n_pieces) + 8
 
 
@@ -204,11 +215,11 @@ def test_a_disk_that_is_too_small_is_noticed_before_any_work(tmp_path, monkeypat
     usage = namedtuple("usage", "total used free")
     needed = 4 * 60 * (WIDTH + 3 + WIDTH)
     model = Toy()
-    monkeypatch.setattr(extract.shutil, "disk_usage", lambda folder: usage(0, 0, needed - 1))
+    monkeypatch.setattr(extraction.shutil, "disk_usage", lambda folder: usage(0, 0, needed - 1))
     with pytest.raises(UserError, match="representations of 60 samples need .* free some space"):
         quickly(model, texts(), tmp_path / "out")
     assert len(model.seen) == 1 and not list(tmp_path.iterdir())
-    monkeypatch.setattr(extract.shutil, "disk_usage", lambda folder: usage(0, 0, 2 * needed))
+    monkeypatch.setattr(extraction.shutil, "disk_usage", lambda folder: usage(0, 0, 2 * needed))
     assert len(quickly(model, texts(), tmp_path / "out")) == 3
 
 
@@ -224,16 +235,16 @@ PEAK = """
 import re, sys
 from pathlib import Path
 import numpy as np, torch
-from georep_utils import clouds as extract
-from georep_utils.models import imagegpt as igpt, load as models
-from georep_utils.data.datasets import Dataset
+from georep_utils import clouds
+from georep_utils.models import imagegpt
+from georep_utils.data.samples import Dataset
 from georep_utils.data.images import Rows
 n, folder = int(sys.argv[1]), Path(sys.argv[2])
 np.save(folder / "x.npy", np.zeros((n, 2), np.int16))
-net = igpt.initialise(igpt.ImageGPT(1, 64, 1, 5000, 2), 0).eval()
-model = models.IGPTModel("many colours", net, "ln_1", "mean", torch.device("cpu"), "float32")
+net = imagegpt.initialise(imagegpt.ImageGPT(1, 64, 1, 5000, 2), 0).eval()
+model = imagegpt.ImageGPTModel("many colours", net, "ln_1", "mean", torch.device("cpu"), "float32")
 data = Dataset("many", "tokens", Rows(folder / "x.npy", np.arange(n)))
-extract.extract(model, data, folder / "out", batch_tokens=256, progress=False)
+clouds.extract(model, data, folder / "out", batch_tokens=256, progress=False)
 print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024)
 """
 

@@ -428,7 +428,7 @@ def test_a_failed_cell_promotes_nothing_is_named_and_keeps_the_earlier_page(live
 
 def test_a_second_process_waits_for_the_first(lived_in):
     house = lived_in
-    script = "from georep_utils.__main__ import main; raise SystemExit(main(['run', 'tiny', '--from', '01']))"
+    script = "from georep_utils.__main__ import main; main(['run', 'tiny', '--from', '01'])"
     environment = os.environ | {"PYTHONPATH": str(house.root)}
     both = [
         subprocess.Popen(
