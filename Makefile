@@ -19,9 +19,9 @@ help:
 	@echo "make book           run what changed and build the book: _build/html/index.html"
 	@echo "make test           all tests but the slow ones and those that need a built book"
 	@echo "make run RUN=name   run the notebooks of notebooks/runs/name.yml (ARGS='-p extract.n_per_class=100')"
-	@echo "make lint           style"
+	@echo "make lint           style: line length, complexity, order of imports, layout"
 	@echo "make bench          benchmarks, into benchmarks/results"
-	@echo "make clean          remove the built book and what 'make book' computed (never downloads or other runs)"
+	@echo "make clean          remove the built book and what 'make book' computed (never downloads, nor what another run uses)"
 	@echo "The first of them makes $(VENV) and installs requirements.txt; PYTHON=... names a Python 3.11 or 3.12."
 
 $(READY): requirements.txt
@@ -61,6 +61,6 @@ bench: $(READY)
 	@for file in benchmarks/*.py; do echo "$$file"; $(IN) "$$file" || exit 1; done
 
 clean:
-	rm -rf _build data/runs/igpt-mini data/runs/paper book/runs/igpt-mini book/runs/paper book/runs/training
-	rm -rf .pytest_cache .ruff_cache .hypothesis
+	@if [ -x $(IN) ]; then for run in igpt-mini paper; do $(IN) -m georep_utils clean $$run; done; fi
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis
 	find georep_utils tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from georep_utils import clouds, extraction
-from georep_utils.models import imagegpt
 from georep_utils.data.samples import Dataset
 from georep_utils.io import REPOSITORY, UserError
+from georep_utils.models import imagegpt
 
 WIDTH = 5
 
@@ -24,7 +24,13 @@ WIDTH = 5
 class Toy:
     """A model of texts with three layers: functions of a text's letters. It remembers the batches that it saw."""
 
-    name, kind, n_blocks, layers, layer_names = "toy", "text", 1, [0, 1, 2], ["h0", "ln_f", "logits"]
+    name, kind, n_blocks, layers, layer_names = (
+        "toy",
+        "text",
+        1,
+        [0, 1, 2],
+        ["h0", "ln_f", "logits"],
+    )
     device, dtype, site, pool = torch.device("cpu"), "float32", "ln_1", "mean"
 
     def __init__(self, fails_at=None, memory=10**9):
@@ -42,7 +48,10 @@ class Toy:
         if len(self.seen) == self.fails_at:
             raise ConnectionError("the power went")
         self.seen.append(list(inputs))
-        sums = torch.tensor([[sum(map(ord, text)) + i for i in range(WIDTH)] for text in inputs], dtype=torch.float32)
+        sums = torch.tensor(
+            [[sum(map(ord, text)) + i for i in range(WIDTH)] for text in inputs],
+            dtype=torch.float32,
+        )
         return [torch.sin(sums), torch.cos(sums[:, :3]), sums]
 
 
@@ -63,7 +72,9 @@ def files(folder):
 
 
 def quickly(model, dataset, folder, **options):
-    return clouds.extract(model, dataset, folder, **{"batch_tokens": 64, "progress": False} | options)
+    return clouds.extract(
+        model, dataset, folder, **{"batch_tokens": 64, "progress": False} | options
+    )
 
 
 # ---------------------------------------------------------------------- batches
@@ -82,7 +93,11 @@ def test_like_lengths_share_a_batch_and_equal_ones_keep_their_order():
     lengths = np.random.default_rng(0).integers(1, 200, 500)
     found = extraction.batches(lengths, 1000)
     assert sum(len(rows) * lengths[rows].max() for rows in found) < 1.05 * lengths.sum()
-    assert [rows.tolist() for rows in extraction.batches(np.full(5, 10), 20)] == [[0, 1], [2, 3], [4]]
+    assert [rows.tolist() for rows in extraction.batches(np.full(5, 10), 20)] == [
+        [0, 1],
+        [2, 3],
+        [4],
+    ]
 
 
 # ---------------------------------------------------------------------- what is written
@@ -93,27 +108,37 @@ def test_arrays_are_those_of_one_sample_at_a_time(tmp_path):
     model, data = small_igpt(), Dataset("some", "tokens", tokens, np.arange(23) % 3)
     found = quickly(model, data, tmp_path / "out", batch_tokens=80)
     for layer in model.layers:
-        single = np.concatenate([model.forward(tokens[i : i + 1])[layer].numpy() for i in range(23)])
+        single = np.concatenate(
+            [model.forward(tokens[i : i + 1])[layer].numpy() for i in range(23)]
+        )
         assert found[layer].shape == single.shape and found[layer].dtype == np.float32
         assert np.abs(found[layer] - single).max() < 1e-6
     assert found.layer_names == ("h0.ln_1", "h1.ln_1", "ln_f", "logits") and found.n_blocks == 2
 
 
 def test_rows_stay_with_their_labels_whatever_the_order_of_the_batches(tmp_path):
-    data, model = texts(families=np.arange(60) % 7, ids=np.array([f"t{i}" for i in range(60)])), Toy()
+    data, model = (
+        texts(families=np.arange(60) % 7, ids=np.array([f"t{i}" for i in range(60)])),
+        Toy(),
+    )
     found = quickly(model, data, tmp_path / "out")
     longest_first = [len(batch[0]) for batch in model.seen[1:]]
     assert len(longest_first) > 5 and longest_first == sorted(longest_first, reverse=True)
     for layer, array in enumerate(Toy().forward(data.inputs)):
         assert np.array_equal(found[layer], array.numpy())
-    assert np.array_equal(found.side("labels"), data.labels) and np.array_equal(found.side("families"), data.families)
+    assert np.array_equal(found.side("labels"), data.labels) and np.array_equal(
+        found.side("families"), data.families
+    )
     assert found.side("ids").tolist() == data.ids.tolist()
     assert {p.name for p in tmp_path.iterdir()} == {"out"}
 
 
 def test_chosen_layers_alone_are_written(tmp_path):
     found = quickly(Toy(), texts(), tmp_path / "out", layers=[2, 0])
-    assert files(tmp_path / "out").keys() == {"layer_00.npy", "layer_02.npy"} and found.layer_names == ("logits", "h0")
+    assert files(tmp_path / "out").keys() == {
+        "layer_00.npy",
+        "layer_02.npy",
+    } and found.layer_names == ("logits", "h0")
     assert found[2].shape == (60, WIDTH)
     with pytest.raises(UserError, match="layer 1 is not in .*; it holds 2, 0"):
         found[1]
@@ -257,6 +282,8 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
         command = [sys.executable, "-c", PEAK, str(n), str(tmp_path / str(n))]
         done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
         peaks[n] = float(done.stdout)
-        written = sum(path.stat().st_size for path in (tmp_path / str(n) / "out").glob("layer_*.npy"))
+        written = sum(
+            path.stat().st_size for path in (tmp_path / str(n) / "out").glob("layer_*.npy")
+        )
         assert written > n * 5000 * 4
     assert peaks[5000] < peaks[1000] + 25, peaks

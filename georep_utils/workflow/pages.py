@@ -25,6 +25,7 @@ import yaml
 from georep_utils import io
 from georep_utils.io import REPOSITORY, RunPaths, UserError, atomic
 from georep_utils.workflow.engine import LEFT_OUT
+from georep_utils.workflow.reference import PLACE, parameter_reference
 from georep_utils.workflow.runs import Parameter, notebook_file, read_run, run_files
 
 WIDTH = 88  # characters of a line of code on a page
@@ -38,7 +39,11 @@ BUILT_WITH = [
     "pydata-sphinx-theme",
     "sphinxcontrib-bibtex",
 ]
-CODE_OF_PAGES = ("georep_utils.workflow.pages", "georep_utils.workflow.runs")
+CODE_OF_PAGES = (
+    "georep_utils.workflow.pages",
+    "georep_utils.workflow.reference",
+    "georep_utils.workflow.runs",
+)
 
 
 # ------------------------------------------------------------------------------------------- pages
@@ -240,6 +245,10 @@ def _stage(toc: Mapping, source: Path) -> None:
         if found.suffix == ".ipynb":
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(found, target)
+    for path in source.rglob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        if PLACE in text:
+            path.write_text(text.replace(PLACE, parameter_reference()), encoding="utf-8")
     _loosen_references(source)
 
 
