@@ -1,82 +1,150 @@
-"""Time two workers against one. Every figure is a ratio of two things timed in turn in one run.
+"""Time two workers against one.
 
     python benchmarks/bench_cluster.py [--quick] [--repeats 5]
 
-Writes benchmarks/results/cluster-cpu.json. Both clusters stand ready, single-threaded workers with models loaded; a run
-is `cluster.map` over the tasks of notebooks 02 and 03.
+Two Dask clusters of single-threaded workers stand ready on this machine, one with a single worker
+and one with two. Each is given the tasks of notebooks 02 and 03, by `parallel.map`: batches of an
+extraction, and blocks of rows of a neighbour search. Models are loaded and kernels compiled before
+anything is timed.
+
+Writes benchmarks/results/cluster-cpu.json. Every figure is a ratio of two things that were timed in
+turn in one run: see `timing.py`.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from dask.distributed import LocalCluster
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
+# A script that is run by its path finds the files of its own folder only.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench_neighbors import compare, machine_facts, normal
+from bench_neighbors import normal
+from timing import arguments, compare, machine_facts, save
 
-from georep_utils import clouds as extract, parallel as cluster
+from georep_utils import extraction, parallel
 from georep_utils.data import datasets
-from georep_utils.geometry import neighbors
+from georep_utils.geometry.neighbors import nearest_neighbors
+from georep_utils.io import REPOSITORY
 from georep_utils.models import load as models
-from georep_utils.io import REPOSITORY, write_json
+
+MODEL = "assets/igpt-mini/trained.safetensors"
+DATASET = "fashion-mnist-14"
+SEARCH_TASKS = 16
+EXTRACTION_TASKS = 12
 
 
-def find(path: str, rows: tuple[int, int]) -> None:
-    neighbors.nearest_neighbors(np.load(path, mmap_mode="r"), 50, 1024, "cpu", rows=slice(*rows))
+@dataclass(frozen=True)
+class Work:
+    """Something to be shared: its name, its samples and tasks, and what does it on a scheduler."""
+
+    name: str
+    n_samples: int
+    n_tasks: int
+    run: Callable[[str], None]
 
 
-def read(load_model, load_data, target: str, numbers) -> None:
-    extract.work(cluster.once(load_model), cluster.once(load_data), target, numbers)
+# ------------------------------------------------------------------------------------------- search
+
+
+def search_work(folder: Path, n: int) -> Work:
+    """The neighbours of n random points, which lie in a file."""
+    path = folder / "X.npy"
+    np.save(path, normal(n, 512))
+    rows_per_task = n // SEARCH_TASKS
+    blocks = [slice(i, min(i + rows_per_task, n)) for i in range(0, n, rows_per_task)]
+
+    def run(scheduler: str) -> None:
+        parallel.map(functools.partial(find, path), blocks, scheduler, shared=folder)
+
+    return Work("neighbours", n, len(blocks), run)
+
+
+def find(path: Path, rows: slice) -> None:
+    """One task of the search."""
+    nearest_neighbors(np.load(path, mmap_mode="r"), 50, 1024, "cpu", rows=rows)
+
+
+# --------------------------------------------------------------------------------------- extraction
+
+
+def extraction_work(folder: Path, n_per_class: int) -> Work:
+    """The representations of test images in the bundled model."""
+    load_model = functools.partial(models.load, "igpt", MODEL, "cpu")
+    load_data = functools.partial(datasets.load, DATASET, "test", n_per_class)
+    model = load_model()
+    data = load_data()
+
+    def run(scheduler: str) -> None:
+        # A new folder each time, since finished work would be found and not done again.
+        target = Path(tempfile.mkdtemp(dir=folder)) / "cloud"
+        todo = extraction.prepare(model, data, target)
+        work = functools.partial(represent, load_model, load_data, target)
+        tasks = np.array_split(todo, EXTRACTION_TASKS)
+        parallel.map(work, tasks, scheduler, shared=folder)
+        extraction.finish(model, data, target)
+
+    return Work("extraction", len(data), EXTRACTION_TASKS, run)
+
+
+def represent(load_model: Callable, load_data: Callable, target: Path, numbers: np.ndarray) -> None:
+    """One task of the extraction: some batches, by a model that the worker loads once."""
+    model = parallel.once(load_model)
+    data = parallel.once(load_data)
+    extraction.work(model, data, target, numbers)
+
+
+# ------------------------------------------------------------------------------------------ compare
+
+
+def workers(number: int) -> LocalCluster:
+    """A cluster of so many single-threaded workers, reached from this machine only."""
+    return LocalCluster(
+        n_workers=number,
+        threads_per_worker=1,
+        memory_limit=None,
+        dashboard_address="127.0.0.1:0",
+    )
+
+
+def two_against_one(work: Work, one: LocalCluster, two: LocalCluster, repeats: int) -> dict:
+    """A row of results."""
+    # Workers load their model and compile here. Twice for two: with one run, all tasks that need
+    # the model may have gone to one of them.
+    for cluster in (one, two, two):
+        work.run(cluster.scheduler_address)
+    return compare(
+        "scale-out",
+        "one single-threaded worker",
+        ours=functools.partial(work.run, two.scheduler_address),
+        theirs=functools.partial(work.run, one.scheduler_address),
+        repeats=repeats,
+        task=work.name,
+        n=work.n_samples,
+        tasks=work.n_tasks,
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    options = parser.parse_args()
-    n, n_per_class = (3000, 10) if options.quick else (20000, 100)
+    options = arguments(__doc__).parse_args()
     facts = machine_facts(torch.device("cpu"))
-    start = functools.partial(LocalCluster, threads_per_worker=1, memory_limit=None, dashboard_address="127.0.0.1:0")
-    with tempfile.TemporaryDirectory(dir=REPOSITORY) as folder, start(n_workers=1) as one, start(n_workers=2) as two:
-        np.save(f"{folder}/X.npy", normal(n, 512))
-        blocks = [(i, min(i + n // 16, n)) for i in range(0, n, n // 16)]
-        load_model = functools.partial(models.load, "igpt", "assets/igpt-mini/trained.safetensors", "cpu")
-        load_data = functools.partial(datasets.load, "fashion-mnist-14", "test", n_per_class)
-        model, data = load_model(), load_data()
-
-        def search(scheduler):
-            cluster.map(functools.partial(find, f"{folder}/X.npy"), blocks, scheduler, shared=folder)
-
-        def represent(scheduler):
-            todo = extract.prepare(model, data, f"{folder}/r")
-            work = functools.partial(read, load_model, load_data, f"{folder}/r")
-            cluster.map(work, np.array_split(todo, 12), scheduler, shared=folder)
-            extract.finish(model, data, f"{folder}/r")
-
-        rows = []
-        for what, call, size in (("neighbours", search, n), ("extraction", represent, len(data))):
-            case = {
-                "what": "scale-out",
-                "task": what,
-                "n": size,
-                "tasks": {"neighbours": len(blocks), "extraction": 12}[what],
-            }
-            for place in (one, two, two):  # load models, compile
-                call(place.scheduler_address)
-            rows.append(compare(against="one single-threaded worker", ours=lambda c=call: c(two.scheduler_address),
-                                theirs=lambda c=call: c(one.scheduler_address), repeats=options.repeats, **case))  # fmt: skip
-    path = options.out / f"cluster-cpu{'-quick' if options.quick else ''}.json"
-    write_json(path, facts | {"rows": rows})
-    print(path)
+    # Beside the clouds: the system's folder for temporary files may be in memory.
+    with tempfile.TemporaryDirectory(dir=REPOSITORY) as name, workers(1) as one, workers(2) as two:
+        folder = Path(name)
+        works = [
+            search_work(folder, n=3000 if options.quick else 20_000),
+            extraction_work(folder, n_per_class=10 if options.quick else 100),
+        ]
+        rows = [two_against_one(work, one, two, options.repeats) for work in works]
+    save(options, "cluster-cpu", facts | {"rows": rows})
 
 
 if __name__ == "__main__":

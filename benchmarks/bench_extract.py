@@ -1,188 +1,326 @@
-"""Time extraction against transformers' ImageGPTModel. Every figure is a ratio of two things timed in turn in one run.
+"""Time extraction against transformers' ImageGPTModel.
 
     python benchmarks/bench_extract.py [--quick] [--repeats 5] [--device auto]
 
-Writes benchmarks/results/extract-<device>.json. The other side is the class as transformers ships it (eager attention,
-all hidden states kept), with its states averaged over the sequence, in batches of several sizes; ours is
-`extract.extract`, files included. Beside it: the arithmetic at the peak rate measured in the same run, what a lower
-precision changes in the results, peak memory and, on a GPU, all of the authors' section 2.
+The other side is the class as transformers ships it (eager attention, all hidden states kept), with
+its states averaged over the sequence, in batches of several sizes. Ours is `clouds.extract`, files
+included. Beside the comparison stand
+
+* the arithmetic at the peak rate measured in the same run;
+* what a lower precision changes in the results, layer by layer of the bundled model;
+* the peak memory of an extraction;
+* on a GPU, all of the authors' section 2: 90,000 images, and the neighbours of every layer.
+
+Writes benchmarks/results/extract-<device>.json. Every ratio is of two things that were timed in
+turn in one run: see `timing.py`.
 """
 
 from __future__ import annotations
 
-import argparse
-import subprocess
+import functools
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
+# A script that is run by its path finds the files of its own folder only.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench_neighbors import compare, machine_facts, peaks
+from timing import (
+    arguments,
+    chosen_device,
+    compare,
+    high_water,
+    in_fresh_process,
+    machine_facts,
+    peaks,
+    save,
+    wait,
+)
 
-from georep_utils import clouds as extract
+from georep_utils import clouds
 from georep_utils.data import datasets
-from georep_utils.geometry import overlap, scale_rules as dimension
-from georep_utils.models import imagegpt as igpt, load as models
-from georep_utils.geometry.neighbors import nearest_neighbors
-from georep_utils.io import write_json
+from georep_utils.data.samples import Dataset
+from georep_utils.geometry import overlap
+from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
+from georep_utils.geometry.scaling import twonn_scaling
+from georep_utils.models import imagegpt
+from georep_utils.models import load as models
+
+BUNDLED = "assets/igpt-mini/trained.safetensors"
+OTHERS = "transformers' ImageGPTModel, eager"
+K = 10  # neighbours of which overlaps are made
 
 
-def ours(n_blocks: int, width: int, heads: int, n_vocab: int, positions: int, device: torch.device, dtype="float32"):
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of an ImageGPT, and what the results call it."""
+
+    name: str
+    n_blocks: int
+    width: int
+    n_heads: int
+    n_vocab: int
+    n_positions: int
+
+    def operations(self) -> float:
+        """Multiplications and additions of one image.
+
+        Of a block: 24 width^2 a token for its matrices (4 of the attention, 8 of the MLP, two
+        operations a number), and the causal half of the products of the attention. Of the logits:
+        one matrix.
+        """
+        block = 24 * self.width**2 + 2 * self.n_positions * self.width
+        logits = 2 * self.width * self.n_vocab
+        return float((self.n_blocks * block + logits) * self.n_positions)
+
+    def random_tokens(self, n: int, dtype=np.int64) -> np.ndarray:
+        """Tokens of n images (n, n_positions), always the same."""
+        rng = np.random.default_rng(0)
+        return rng.integers(0, self.n_vocab, (n, self.n_positions), dtype=dtype)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A shape, so many images, and batches of transformers' model."""
+
+    shape: Shape
+    n: int
+    batch_sizes: tuple[int, ...]
+
+
+QUICK = Shape("4 blocks of width 64, 196 tokens", 4, 64, 4, 16, 196)
+SMALL = Shape("24 blocks of width 64, 196 tokens", 24, 64, 2, 16, 196)
+IGPT_S = Shape("iGPT-S, 1024 tokens", 24, 512, 8, 512, 1024)
+
+
+# ------------------------------------------------------------------------------------ the two sides
+
+
+def our_model(shape: Shape, device: torch.device, dtype: str) -> imagegpt.ImageGPTModel:
     """A randomly initialised model of the given shape, as `models.load` would make it."""
-    net = igpt.initialise(igpt.ImageGPT(n_blocks, width, heads, n_vocab, positions), 0).eval()
-    net = net.to(device, torch.bfloat16 if dtype == "bfloat16" else torch.float32).requires_grad_(False)
-    return models.IGPTModel("benchmark", net, "ln_1", "mean", device, dtype)
+    net = imagegpt.ImageGPT(
+        shape.n_blocks, shape.width, shape.n_heads, shape.n_vocab, shape.n_positions
+    )
+    net = imagegpt.initialise(net, 0).eval()
+    torch_dtype = torch.bfloat16 if dtype == "bfloat16" else torch.float32
+    net = net.to(device, torch_dtype).requires_grad_(False)
+    return imagegpt.ImageGPTModel("benchmark", net, "ln_1", "mean", device, dtype)
 
 
-def eager(n_blocks: int, width: int, heads: int, n_vocab: int, positions: int, device: torch.device):
-    """transformers' ImageGPTModel of that shape, and a function that averages its hidden states."""
+def extract_all(model: imagegpt.ImageGPTModel, data: Dataset) -> None:
+    """All of extraction, files included."""
+    with tempfile.TemporaryDirectory() as folder:
+        clouds.extract(model, data, Path(folder) / "r", progress=False)
+    wait(model.device)
+
+
+def transformers_model(shape: Shape, device: torch.device) -> Callable:
+    """A function that averages the hidden states of transformers' model of that shape.
+
+    It takes tokens (n, n_positions) and the size of a batch.
+    """
     from transformers import ImageGPTConfig, ImageGPTModel
 
-    config = ImageGPTConfig(vocab_size=n_vocab + 1, n_positions=positions, n_embd=width, n_layer=n_blocks, n_head=heads,
-                            attn_implementation="eager", use_cache=False)  # fmt: skip
+    config = ImageGPTConfig(
+        vocab_size=shape.n_vocab + 1,  # theirs counts the start token
+        n_positions=shape.n_positions,
+        n_embd=shape.width,
+        n_layer=shape.n_blocks,
+        n_head=shape.n_heads,
+        attn_implementation="eager",
+        use_cache=False,
+    )
     net = ImageGPTModel(config).eval().to(device)
 
     @torch.inference_mode()
-    def forward(tokens):
-        tokens = torch.from_numpy(tokens.astype(np.int64)).to(device)
-        return [state.mean(1) for state in net(tokens, output_hidden_states=True).hidden_states]
+    def forward(tokens: np.ndarray, batch_size: int) -> list[list[torch.Tensor]]:
+        pooled = []
+        for start in range(0, len(tokens), batch_size):
+            batch = tokens[start : start + batch_size].astype(np.int64)
+            states = net(torch.from_numpy(batch).to(device), output_hidden_states=True)
+            pooled.append([state.mean(1) for state in states.hidden_states])
+        wait(device)
+        return pooled
 
     return forward
 
 
-def in_passing(model, data) -> None:
-    """All of extraction, files included."""
-    with tempfile.TemporaryDirectory() as folder:
-        extract.extract(model, data, Path(folder) / "r", progress=False)
+def against_transformers(
+    comparison: Comparison, device: torch.device, rates: dict[str, dict], repeats: int
+) -> list[dict]:
+    """Rows for each precision of ours, and each size of a batch of theirs.
+
+    Parameters
+    ----------
+    rates : precision -> what `peaks` found in it.
+    """
+    shape = comparison.shape
+    tokens = shape.random_tokens(comparison.n)
+    data = Dataset("random", "tokens", tokens)
+    other = transformers_model(shape, device)
+    rows = []
+    for dtype, rate in rates.items():
+        model = our_model(shape, device, dtype)
+        ours = functools.partial(extract_all, model, data)
+        for batch_size in comparison.batch_sizes:
+            theirs = functools.partial(other, tokens, batch_size)
+            other(tokens[:batch_size], batch_size)
+            ours()
+            operations = comparison.n * shape.operations()
+            facts = {
+                "shape": shape.name,
+                "n": comparison.n,
+                "batch": batch_size,
+                "dtype": dtype,
+                "floor_seconds": operations / rate["operations_per_second"],
+                "floor": "arithmetic",
+            }
+            rows.append(compare("extraction", OTHERS, ours, theirs, repeats, **facts))
+    return rows
 
 
-def synchronised(call, device: torch.device):
-    def timed():
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    return timed
+# ---------------------------------------------------------------------------------- lower precision
 
 
-def flops(n_blocks: int, width: int, positions: int, n_vocab: int) -> float:
-    """Multiplications and additions of one image: matrices, and the causal half of the attention."""
-    per_token = n_blocks * (24 * width**2 + 2 * positions * width) + 2 * width * n_vocab
-    return float(per_token * positions)
+@dataclass(frozen=True)
+class Measured:
+    """What one layer gives: its points (N, width), their neighbours, ID and label overlap."""
 
-
-def floor(shape: tuple, images: int, peak: dict) -> dict:
-    """The least a pass could take: its arithmetic at the peak rate."""
-    n_blocks, width, _, n_vocab, positions = shape
-    return {"floor_seconds": images * flops(n_blocks, width, positions, n_vocab) / peak["operations_per_second"],
-            "floor": "arithmetic"}  # fmt: skip
+    X: np.ndarray
+    neighbors: Neighbors
+    id: float
+    label_overlap: float
 
 
 def effect_of_dtype(dtype: str, device: torch.device, n_per_class: int) -> list[dict]:
-    """What a lower precision changes, layer by layer of the bundled model: ID (TwoNN, N/4), label overlap and, between the
-    two precisions, data overlap (k = 10), and the largest change of a value over the layer's deviation."""
+    """Rows of what a lower precision changes, one for each layer of the bundled model.
+
+    The ID is TwoNN's on a quarter of the points. Overlaps are of 10 neighbours; `same_neighbours`
+    is the data overlap between the two precisions. `largest_change` is that of any number of the
+    representation, over the standard deviation of the layer.
+    """
     data = datasets.load("fashion-mnist-14", "test", n_per_class)
-    arrays, found = {}, {}
-    with tempfile.TemporaryDirectory() as folder:
-        for kind in ("float32", dtype):
-            model = models.load("igpt", "assets/igpt-mini/trained.safetensors", str(device), kind)
-            made = extract.extract(model, data, Path(folder) / kind, progress=False)
-            arrays[kind] = [np.array(made[layer]) for layer in made.layers]
-            found[kind] = [nearest_neighbors(X, 10, 16, str(device)) for X in arrays[kind]]
+    exact = measure_layers(data, device, "float32")
+    lower = measure_layers(data, device, dtype)
+    n_blocks = len(exact) - 2  # beside the blocks, the final norm and the logits
     rows = []
-    for layer, (X, Y, near, other) in enumerate(zip(*arrays.values(), *found.values(), strict=True)):
-        ids = [dimension.twonn_scaling(Z, (4,), device=str(device)).id[0] for Z in (X, Y)]
-        shared = [overlap.label_overlap(z, data.labels, 10) for z in (near, other)]
-        rows.append({
-            "what": "effect of dtype", "dtype": dtype, "device": device.type, "n": len(data), "layer": layer,
-            "depth": layer / model.n_blocks, "id_float32": ids[0], "id": ids[1], "label_overlap_float32": shared[0],
-            "label_overlap": shared[1], "same_neighbours": overlap.data_overlap(near, other, 10),
-            "largest_change": float(np.abs(X - Y).max() / X.std())})  # fmt: skip
+    for layer, (before, after) in enumerate(zip(exact, lower, strict=True)):
+        largest = np.abs(before.X - after.X).max()
+        row = {
+            "what": "effect of dtype",
+            "dtype": dtype,
+            "device": device.type,
+            "n": len(data),
+            "layer": layer,
+            "depth": layer / n_blocks,
+            "id_float32": before.id,
+            "id": after.id,
+            "label_overlap_float32": before.label_overlap,
+            "label_overlap": after.label_overlap,
+            "same_neighbours": overlap.data_overlap(before.neighbors, after.neighbors, K),
+            "largest_change": float(largest / before.X.std()),
+        }
+        rows.append(row)
     worst = max(abs(row["id"] / row["id_float32"] - 1) for row in rows)
     print(f"{dtype} on {device}: ID changes by at most {worst:.2%}", flush=True)
     return rows
 
 
-def section_two(n: int, shape: tuple, device: torch.device, dtype: str) -> dict:
-    """Extraction of n random images by a model of that shape, then the neighbours of every layer: seconds of each."""
-    tokens = np.random.default_rng(0).integers(0, shape[3], (n, shape[4]), dtype=np.int16)
-    model = ours(*shape, device, dtype)
+def measure_layers(data: Dataset, device: torch.device, dtype: str) -> list[Measured]:
+    """Every layer of the bundled model in one precision."""
+    model = models.load("igpt", BUNDLED, str(device), dtype)
+    layers = []
+    with tempfile.TemporaryDirectory() as folder:
+        cloud = clouds.extract(model, data, Path(folder) / "r", progress=False)
+        for layer in cloud.layers:
+            X = np.array(cloud[layer])
+            neighbors = nearest_neighbors(X, K, 16, str(device))
+            curve = twonn_scaling(X, (4,), device=str(device))
+            shared = overlap.label_overlap(neighbors, data.labels, K)
+            layers.append(Measured(X, neighbors, curve["id"].iloc[0], shared))
+    return layers
+
+
+# ---------------------------------------------------------------------------------- time and memory
+
+
+def section_two(n: int, shape: Shape, device: torch.device, dtype: str) -> dict:
+    """The row of an extraction of n random images, then of the neighbours of every layer."""
+    data = Dataset("random", "tokens", shape.random_tokens(n, np.int16))
+    model = our_model(shape, device, dtype)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        made = extract.extract(model, datasets.Dataset("random", "tokens", tokens), Path(folder) / "r", progress=False)
-        half = time.perf_counter()
-        for layer in made.layers:
-            nearest_neighbors(made[layer], 50, 1024, str(device))
+        cloud = clouds.extract(model, data, Path(folder) / "r", progress=False)
+        extracted = time.perf_counter()
+        for layer in cloud.layers:
+            nearest_neighbors(cloud[layer], 50, 1024, str(device))
         end = time.perf_counter()
-    row = {"what": "section 2 of the authors' readme", "n": n, "layers": len(made), "dtype": dtype,
-           "extraction_seconds": half - start, "neighbours_seconds": end - half}  # fmt: skip
+    row = {
+        "what": "section 2 of the authors' readme",
+        "n": n,
+        "layers": len(cloud),
+        "dtype": dtype,
+        "extraction_seconds": extracted - start,
+        "neighbours_seconds": end - extracted,
+    }
     print(row, flush=True)
     return row
 
 
-def peak_rss(n: int) -> float:
-    """MiB at most resident in a process that extracts n images with the small model."""
-    code = (
-        "import sys, tempfile; sys.path[:0] = sys.argv[1:3]; import bench_extract as b, bench_neighbors, torch, numpy as np;"
-        "from georep_utils import datasets, extract;"
-        "m = b.ours(24, 64, 2, 16, 196, torch.device('cpu'));"
-        f"d = datasets.Dataset('random', 'tokens', np.random.default_rng(0).integers(0, 16, ({n}, 196), dtype=np.uint8));"
-        "folder = tempfile.TemporaryDirectory(); extract.extract(m, d, folder.name + '/r', progress=False);"
-        "print(bench_neighbors.high_water())"
-    )
-    here = Path(__file__).resolve().parent
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(here), str(here.parent)], check=True, capture_output=True, text=True
-    )
-    return float(done.stdout)
+def peak_memory(n: int) -> dict:
+    """The row of what a process has resident at most that extracts n images and nothing else."""
+    resident = in_fresh_process(resident_after_extraction, n)
+    row = {"what": "peak memory of extraction", "n": n, "resident_MiB": resident}
+    print(row, flush=True)
+    return row
+
+
+def resident_after_extraction(n: int) -> float:
+    """Most MiB that this process, which should be a fresh one, has had resident afterwards."""
+    model = our_model(SMALL, torch.device("cpu"), "float32")
+    data = Dataset("random", "tokens", SMALL.random_tokens(n, np.uint8))
+    extract_all(model, data)
+    return high_water()
+
+
+# ---------------------------------------------------------------------------------------------- all
+
+
+def comparisons(gpu: bool, quick: bool) -> list[Comparison]:
+    """What is compared on this device."""
+    if quick:
+        return [Comparison(QUICK, 32, (8, 32))]
+    if gpu:
+        return [Comparison(SMALL, 1024, (64, 256)), Comparison(IGPT_S, 512, (16, 64))]
+    return [Comparison(SMALL, 256, (8, 32, 64)), Comparison(IGPT_S, 8, (1, 4, 8))]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = arguments(__doc__)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    auto = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(auto if options.device == "auto" else options.device)
-    shapes = {"24 blocks of width 64, 196 tokens": (24, 64, 2, 16, 196), "iGPT-S, 1024 tokens": (24, 512, 8, 512, 1024)}
+    device = chosen_device(options.device)
     gpu = device.type == "cuda"
-    sizes = [(1024, (64, 256)), (512, (16, 64))] if gpu else [(256, (8, 32, 64)), (8, (1, 4, 8))]
-    if options.quick:
-        shapes, sizes = {"4 blocks of width 64, 196 tokens": (4, 64, 4, 16, 196)}, [(32, (8, 32))]
-    facts, rows = machine_facts(device), []
-    rates = {"float32": peaks(device)} | ({"bfloat16": peaks(device, torch.bfloat16)} if gpu else {})
-    for (name, shape), (n, batches) in zip(shapes.items(), sizes, strict=True):
-        tokens, other = np.random.default_rng(0).integers(0, shape[3], (n, shape[4])), eager(*shape, device)
-        data = datasets.Dataset("random", "tokens", tokens)
-        for dtype in rates:
-            model = ours(*shape, device, dtype)
-            for batch in batches:
-                mine = synchronised(lambda m=model, d=data: in_passing(m, d), device)
-                theirs = synchronised(
-                    lambda o=other, t=tokens, b=batch: [o(t[i : i + b]) for i in range(0, len(t), b)], device
-                )
-                other(tokens[:batch]), mine()
-                case = {"shape": name, "n": n, "batch": batch, "dtype": dtype} | floor(shape, n, rates[dtype])
-                rows.append(
-                    compare("extraction", "transformers' ImageGPTModel, eager", mine, theirs, options.repeats, **case)
-                )
+    facts = machine_facts(device)
+    rates = {"float32": peaks(device)}
+    if gpu:
+        rates["bfloat16"] = peaks(device, torch.bfloat16)
+    rows = []
+    for comparison in comparisons(gpu, options.quick):
+        rows += against_transformers(comparison, device, rates, options.repeats)
     for dtype in ("tf32", "bfloat16") if gpu else ("bfloat16",):
-        rows += effect_of_dtype(dtype, device, 10 if options.quick else 500)
+        rows += effect_of_dtype(dtype, device, n_per_class=10 if options.quick else 500)
     if gpu and not options.quick:
-        rows += [section_two(90_000, shapes["iGPT-S, 1024 tokens"], device, "bfloat16")]
+        rows.append(section_two(90_000, IGPT_S, device, "bfloat16"))
     for n in (200, 400) if options.quick else (1000, 5000):
-        rows.append({"what": "peak memory of extraction", "n": n, "resident_MiB": peak_rss(n)})
-        print(rows[-1])
-    path = options.out / f"extract-{device.type}{'-quick' if options.quick else ''}.json"
-    write_json(path, facts | {"peaks": rates, "rows": rows})
-    print(path)
+        rows.append(peak_memory(n))
+    save(options, f"extract-{device.type}", facts | {"peaks": rates, "rows": rows})
 
 
 if __name__ == "__main__":

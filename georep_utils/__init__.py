@@ -1,1 +1,1 @@
-"""Helpers of the notebooks. Nothing is imported here: a name is found in the file that defines it."""
+"""Helpers of the notebooks. Nothing is imported here: each name is found in its own file."""

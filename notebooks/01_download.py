@@ -16,251 +16,275 @@
 #
 # In this chapter:
 #
-# - every file that the run needs is fetched, or found, and verified;
-# - we look at the samples, as the network will see them, and count the classes.
+# - every file that the run needs is found, or fetched, and verified;
+# - the samples are chosen as in the paper, and counted;
+# - we look at some of them in the form in which the network reads them.
 
 # %% tags=["parameters"]
-run = "igpt-mini"
-model = "igpt"
-checkpoint = "assets/igpt-mini/trained.safetensors"
-checkpoints = {}
-dataset = "fashion-mnist-14"
-split = "test"
-n_per_class = 500
-dataset_options = {}
-data_dir = "data"
-data_source = ""
-bundled = ""
-released = False
-offline = False
-hub_revision = "main"
-hub_endpoint = ""
-openai_url = "https://openaipublic.blob.core.windows.net/image-gpt"
-figshare_url = "https://ndownloader.figshare.com"
-figshare_api = "https://api.figshare.com"
+run = "igpt-mini"  # | Name of the run.
+model = "igpt"  # | igpt, or a model of the Hugging Face hub: its name, or a folder.
+checkpoint = "assets/igpt-mini/trained.safetensors"  # | Weights of an ImageGPT.
+checkpoints = {}  # | More checkpoints to fetch, by name: those of the training chapter.
+dataset = "fashion-mnist-14"  # | Name of the data set.
+split = "test"  # one of train, valid, test | Which part of the data set.
+n_per_class = 500  # at least 0 | Samples of each class: the first ones. 0 takes all.
+dataset_options = {}  # | Options of the data set, such as the path of its file.
+data_dir = "data"  # | Folder of downloads, below the repository.
+data_source = ""  # | What to say of a file that only you can put in place.
+bundled = ""  # | Manifest of files that come with the repository.
+released = False  # | Fetch the statistics that the authors released, too.
+offline = False  # | Fetch nothing; say which file is missing, and where it goes.
+hub_revision = "main"  # | Branch, tag or commit of a model of the hub.
+hub_endpoint = ""  # | Address of the hub, if it is another than its own.
+openai_url = "https://openaipublic.blob.core.windows.net/image-gpt"  # | OpenAI's files.
+figshare_url = "https://ndownloader.figshare.com"  # | The authors' files.
+figshare_api = "https://api.figshare.com"  # | The list of the authors' files.
 
-# %% tags=["hide-input"]
-import json
-import re
+# %%
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pooch
-from IPython.display import Markdown, display
+from myst_nb import glue
 
-from georep_utils import figures
-from georep_utils.data import datasets, download, fasta as proteins, images as tokens
-from georep_utils.io import REPOSITORY, UserError
+from georep_utils import figures, io
+from georep_utils.data import datasets, download, images, needs, previews, transfer
 
+# %% tags=["hide-input"]
 figures.use_style()
-folder = REPOSITORY / data_dir
+folder = io.REPOSITORY / data_dir
+io.note_facts(hub=model != "igpt")
 
 # %% [markdown]
 # ## Files
 #
-# Bundled files are compared with the checksums that the repository records. Data that have no address of their own must lie
-# where the run file says.
+# A result is worth no more than the certainty about what it was computed from. So before anything
+# is computed, each file is compared with a checksum, wherever one is known. Files come from four
+# places, and we go through them in the order of what they cost.
+#
+# Some are *bundled* with the repository, which records their sizes and their SHA-256 checksums. A
+# single altered bit in one of them ends the chapter here, with the command that restores it.
 
 # %%
-table = []
-for name, expected in (
-    json.loads(Path(bundled).read_text()) if bundled else {}
-).items():
-    if not Path(name).is_file() or pooch.file_hash(name) != expected["sha256"]:
-        raise UserError(
-            f"bundled file {name} is missing or altered; expected the one in the repository: git checkout -- {name}"
-        )
-    table.append((name, expected["size"], "bundled, verified"))
-try:
-    own = (
-        datasets.existing(dataset_options["path"], folder / "datasets")
-        if "path" in dataset_options
-        else None
-    )
-except UserError as error:
-    raise UserError(
-        f"{error}" + (f". It is {data_source}" if data_source else "")
-    ) from None
-if own and own.is_file():
-    table.append((dataset_options["path"], own.stat().st_size, "yours, found"))
+files = needs.verify_bundled(bundled)
 
 # %% [markdown]
-# Others are fetched, with resume, from where their authors put them, unless they are already there. `offline` forbids
-# that, and says which file has to be put where. A checkpoint that is named as OpenAI names theirs is one of theirs; a model
-# other than `igpt` is a local folder, or comes from the Hugging Face hub.
+# Some only *you* can put in place, because they have no address that a program may rely on. The run
+# file names them. They are looked for now, before a long download would begin in vain.
 
 # %%
-wanted, theirs = [], {"imagenet32": "imagenet", "cifar10-32": "cifar10"}
-for prefix in [checkpoint, *checkpoints.values()]:
-    if named := re.match(r"checkpoints/igpt-(\w+?)(-bert)?/(\d+)/", prefix or ""):
-        wanted += download.openai_checkpoint(
-            named[1], int(named[3]), bool(named[2]), openai_url
-        )
-if dataset in theirs:
-    wanted += download.openai_dataset(theirs[dataset], split, openai_url)
-if dataset in [*theirs, "image-folder"]:
-    wanted += download.openai_clusters(openai_url)
-if released:
-    wanted += download.released_images(figshare_url) + download.released_proteins(
-        figshare_api, offline
-    )
+own = needs.own_files(dataset_options, data_dir, data_source)
+
+# %% [markdown]
+# Others are *published* at a known address: OpenAI's checkpoints, its tokenised images and its
+# palette {cite}`chen2020`, and the statistics that the paper's authors released
+# {cite}`valeriani2023`. A checkpoint that is called as OpenAI calls its own is one of OpenAI's.
 
 # %%
-for path in download.fetch(dict.fromkeys(wanted), folder, offline):
-    table.append(
-        (str(path.relative_to(folder)), path.stat().st_size, "fetched, verified")
-    )
-    if path.suffix == ".zip":
-        download.unpack(path, path.with_suffix(""))
-if model != "igpt":
-    for path in sorted(
-        download.hub_model(
-            model, folder, offline, hub_endpoint or None, hub_revision
-        ).glob("[!.]*")
-    ):
-        table.append(
-            (f"hub/{model}/{path.name}", path.stat().st_size, "fetched, verified")
-        )
+addresses = [openai_url, figshare_url, figshare_api]
+wanted = needs.needed_files(
+    model, checkpoint, checkpoints, dataset, split, released, *addresses, offline
+)
+
+# %% [markdown]
+# They are fetched from where their owners put them, unless they are here and whole. A download that
+# breaks off goes on where it stopped. A file takes its name only when its size and its checksum are
+# right; nobody has published checksums of OpenAI's files, so that for these the size must do, and
+# what came is recorded, so that a later change is noticed. Archives are unpacked beside themselves.
+
+# %%
+arrived = transfer.fetch(wanted, folder, offline)
+for archive in [path for path in arrived if path.suffix == ".zip"]:
+    transfer.unpack(archive, archive.with_suffix(""))
+
+# %% [markdown] tags=["only-hub"]
+# The model is one of the *Hugging Face hub*, or a folder of that form. What is brought here is its
+# configuration, its tokenizer and its weights, never code: no program from elsewhere is run.
+
+# %% tags=["only-hub"]
+hub = download.hub_model(model, folder, offline, hub_endpoint or None, hub_revision)
+arrived = [*arrived, *sorted(hub.glob("[!.]*"))]
+
+# %% [markdown]
+# Together these are the files of the run, with their sizes in bytes:
+
+# %%
+files = pd.concat([files, own, needs.fetched_files(arrived, data_dir)])
+files.head(12).style.format({"bytes": "{:,}"}).hide()
 
 # %% tags=["hide-input"]
-files = pd.DataFrame(table, columns=["file", "bytes", "state"])
-print(f"{len(files)} files, {files.bytes.sum() / 1e6:,.1f} MB")
-files.head(12)
+glue("n-files", len(files), display=False)
+glue("megabytes", float(files.bytes.sum() / 1e6), display=False)
 
 # %% [markdown]
+# The run has {glue:text}`n-files` files of {glue:text}`megabytes:,.1f` MB. At most twelve of them
+# are listed here.
+#
 # ## Samples
 #
-# The selection is that of the paper: the *first* images of each class, class after class.
+# What the network reads, and what is known about it, travels together in a `Dataset`: the inputs
+# themselves, and, as far as the data have them, a class and a name for each. The selection follows
+# the paper: the *first* so many samples of each class, one class after the other. Nothing is drawn
+# at random, so that everybody has the same samples.
 
 # %%
 data = datasets.load(dataset, split, n_per_class or None, data_dir, **dataset_options)
-counts = None if data.labels is None else np.bincount(data.labels)
-names = data.label_names or (
-    [] if counts is None else [str(c) for c in range(len(counts))]
-)
-print(
-    f"{data.name}: {len(data):,} samples"
-    + ("" if counts is None else f" in {(counts > 0).sum()} classes")
-)
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-samples-shown", "caption": "Samples as the network sees them: colour tokens of the palette, one class a column."}, "image": {"alt": "A grid of small images, one class a column"}}
-if data.kind == "tokens" and data.palette is not None and counts is not None:
-    present = np.flatnonzero(counts)[:10]
-    n_rows = min(3, counts[present].min())
-    shown = np.concatenate(
-        [
-            [np.flatnonzero(data.labels == c)[row] for c in present]
-            for row in range(n_rows)
-        ]
-    )
-    figures.images(
-        tokens.to_pixels(data.inputs[shown], data.palette),
-        n_rows,
-        titles=[names[c] for c in present],
-    )
-    plt.show()
-elif data.kind in ("protein", "text"):
-    for sample in data.inputs[:5]:
-        print(sample[:100] + ("..." if len(sample) > 100 else ""))
+io.note_facts(**data.facts(), scope=dataset == "fasta" and data.families is not None)
+print(f"{data.name}: {len(data):,} samples of {data.kind}")
 
 # %% [markdown]
-# For proteins of SCOPe the paper keeps 10,256 sequences in 288 superfamilies, by a filter that it does not state in full. What
-# candidate filters leave of a file, nearest to the paper's counts first:
+# From here on samples are known by what they are, not by the name of a file. The digest of a data
+# set is a checksum of its inputs and classes in their order: the same for the same samples wherever
+# they were read, and another as soon as one token, letter or class differs. Arrays that are
+# computed from the samples carry it, and so nothing old is taken for something new.
+
+# %%
+data.digest()[:16]
+
+# %% [markdown] tags=["only-labels"]
+# Samples of each class. Unequal classes matter later: the overlap of neighbours with classes is
+# averaged so that each class counts the same, and a class of few samples adds noise to it.
+
+# %% tags=["only-labels"]
+names = previews.class_names(data)
+counts = pd.Series(np.bincount(data.labels, minlength=len(names)), index=names)
+counts = counts[counts > 0]
+counts.rename("samples").to_frame().head(10).T
+
+# %% tags=["only-labels", "hide-input"]
+glue("n-classes", len(counts), display=False)
+glue("smallest-class", int(counts.min()), display=False)
+glue("largest-class", int(counts.max()), display=False)
+
+# %% [markdown] tags=["only-images", "only-labels"]
+# One sample is not like another even within a class. A representation that is worth something puts
+# the columns of {numref}`{{run}}-fig-samples-shown` near each other, although hardly any of their
+# pixels agree. Keep an eye on the classes that look alike to you: they will be each other's nearest
+# neighbours in some layers.
+
+# %% tags=["only-images", "only-labels"]
+shown = np.unique(data.labels)[:10]
+n_rows = min(3, counts.min())
+rows = [np.flatnonzero(data.labels == label)[:n_rows] for label in shown]
+pictures = previews.pictures(data, np.stack(rows, axis=1).ravel())
+
+# %% tags=["only-images", "only-labels", "hide-input"] mystnb={"figure": {"name": "{{run}}-fig-samples-shown", "caption": "Samples as the network sees them, one class a column: the first of each class, from top to bottom."}, "image": {"alt": "A grid of small images, one class a column"}}
+figures.samples(pictures, n_rows, [names[label] for label in shown])
+
+# %% [markdown] tags=["only-text"]
+# A few of the texts, with the class of each in brackets where it is known. A text is cut into
+# *tokens* by the tokenizer that belongs to the model, and only these are what the network reads.
+
+# %% [markdown] tags=["only-protein"]
+# A few of the sequences. Each letter is one amino acid, and one *token* of the network. The number
+# of residues says what a sequence costs to compute, and how much an average over it mixes.
+
+# %% tags=["only-text"]
+few = np.linspace(0, len(data) - 1, 8).astype(int)
+pd.DataFrame({"text": previews.lines(data, few)}, index=data.ids[few])
+
+# %% tags=["only-protein"]
+few = np.linspace(0, len(data) - 1, 6).astype(int)
+lengths = [len(data.inputs[row]) for row in few]
+pd.DataFrame(
+    {"residues": lengths, "sequence": previews.lines(data, few)}, data.ids[few]
+)
+
+# %% [markdown] tags=["only-scope"]
+# In SCOPe a *superfamily* holds proteins with a common ancestor, a *family* those whose sequences
+# alone show it. The paper asks whether neighbours share a superfamily without being of one family.
+# It keeps 10,256 sequences in 288 superfamilies, by a filter that it does not state in full. So the
+# filter of this run is our own. Below is what candidate filters leave of the file, those nearest to
+# the paper's two counts first; `distance` is the larger of the two relative differences.
+
+# %% tags=["only-scope"]
+from georep_utils.data import fasta
+from georep_utils.data.files import existing
+
+path = existing(dataset_options["path"], folder / "datasets")
+filters = fasta.scope_filter_table(fasta.read_fasta(path))
+filters.drop(columns=["paper_sequences", "paper_superfamilies"]).head(8).round(3)
+
+# %% [markdown] tags=["only-tokens"]
+# ## From pixels to tokens
+#
+# A transformer reads sequences of *tokens*, numbers from a fixed vocabulary. To make a sequence of
+# an image, ImageGPT replaces each pixel by the number of the nearest entry of a palette, and writes
+# the rows of pixels one after the other {cite}`chen2020`. Put back into rows, the first sample is:
+
+# %% tags=["only-tokens"]
+side = int(data.inputs.shape[1] ** 0.5)
+np.reshape(data.inputs[0], (side, side))
+
+# %% [markdown] tags=["only-tokens"]
+# These numbers are all that the network is given. Nothing tells it that entry 3 is brighter than
+# entry 2, nor that a pixel lies below another: it learns both, as far as they help to predict.
+
+# %% [markdown] tags=["only-palette"]
+# How much it can learn of a colour depends on how often it meets the colour.
+# {numref}`{{run}}-fig-palette` shows which share of all tokens each entry has. An image of mostly
+# one colour is easy to predict and says little, so look at how even the bars are. To bound the
+# work, at most some 4,000 samples are counted, taken at equal steps.
+
+# %% tags=["only-palette"]
+every = data.inputs[np.arange(0, len(data), max(1, len(data) // 2000))]
+share = np.bincount(every.ravel(), minlength=len(data.palette)) / every.size
+pd.Series(share).describe()[["min", "50%", "max"]].round(4).to_frame(
+    "share of tokens"
+).T
+
+# %% tags=["only-palette", "hide-input"] mystnb={"figure": {"name": "{{run}}-fig-palette", "caption": "The palette, in the order of its tokens (bottom), and the share of all tokens that each entry has (top)."}, "image": {"alt": "Bar chart of token frequencies over a strip of palette colours"}}
+figures.palette(share, images.palette_levels(data.palette), run)
 
 # %% tags=["hide-input"]
-if dataset == "fasta" and data.families is not None:
-    source = datasets.existing(dataset_options["path"], folder / "datasets")
-    display(proteins.scope_filter_table(proteins.read_fasta(source)).head(8).round(3))
-else:
-    print("These samples are no proteins of SCOPe.")
+log_file = io.REPOSITORY / Path(checkpoint or "none").with_name("log.json")
+io.note_read(log_file)
+card = io.read_json(log_file)
+io.note_facts(training_log=isinstance(card, dict))
 
-# %% [markdown]
-# The palette, and how often each of its entries is used. An image becomes a sequence, row by row, of the numbers of these
-# entries; that is all the network sees.
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-palette", "caption": "The palette, in the order of its tokens (bottom), and the share of tokens of each entry (top)."}, "image": {"alt": "Bar chart of token frequencies over a strip of palette colours"}}
-if data.kind == "tokens" and data.palette is not None:
-    share = np.bincount(
-        data.inputs[np.arange(0, len(data), max(1, len(data) // 2000))].ravel(),
-        minlength=len(data.palette),
-    )
-    strip = np.clip(
-        data.palette if data.palette.ndim == 1 else 127.5 * (data.palette + 1), 0, 255
-    ).astype(np.uint8)
-    fig, (top, bottom) = plt.subplots(
-        2,
-        1,
-        figsize=(7.2, 2.4),
-        height_ratios=[4, 1],
-        sharex=True,
-        layout="constrained",
-    )
-    top.bar(range(len(share)), share / share.sum(), color=figures.color(run), width=0.9)
-    top.set_ylabel("share of tokens")
-    bottom.imshow(strip[None], aspect="auto", cmap="gray", vmin=0, vmax=255)
-    bottom.set(yticks=[], xlabel="token")
-    plt.show()
-
-# %% [markdown]
+# %% [markdown] tags=["only-training_log"]
 # ## Where the model comes from
+#
+# The weights of this run are our own: a small ImageGPT that was trained for this book, so that
+# every chapter can be repeated on a laptop. {ref}`train-mini-igpt` has the code. The model learned
+# to predict each pixel from those before it, and was never told what an image shows. Whatever we
+# find about classes was not asked for. The loss in {numref}`{{run}}-fig-loss` is the mean of
+# $-\log p$ over pixels. Look at whether the two curves part: held-out images that cost more than
+# training images would mean that the model remembers images instead of learning what they share.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-loss", "caption": "How the bundled model was trained: loss on training batches and on held-out images against the number of steps; the dots are the checkpoints that are kept."}, "image": {"alt": "Training and held-out loss against training step"}}
-log_file = Path(checkpoint).with_name("log.json") if checkpoint else Path("none")
-card = ""
-if log_file.is_file():
-    card = json.loads(log_file.read_text())
-    log = pd.DataFrame(card["log"])
-    every, kept = log[log.train_loss.notna()], log[log.checkpoint.notna()]
-    fig, axis = figures.panels(height=2.8)
-    axis.plot(
-        every.step,
-        every.train_loss,
-        color=figures.CONTROL,
-        lw=1,
-        label="training batch",
-    )
-    axis.plot(
-        every.step, every.held_out_loss, color=figures.color(run), label="held out"
-    )
-    axis.plot(
-        kept.step,
-        kept.held_out_loss,
-        "o",
-        color="black",
-        ms=5,
-        label="checkpoints kept",
-    )
-    axis.set(
-        xlabel="step",
-        ylabel="nats a token",
-        ylim=(
-            0.98 * every.held_out_loss.min(),
-            min(1.5, 1.02 * every.train_loss.max()),
-        ),
-    )
-    axis.legend()
-    plt.show()
+# %% tags=["only-training_log", "hide-input"] mystnb={"figure": {"name": "{{run}}-fig-loss", "caption": "How the bundled model was trained: loss on training batches and on held-out images against the number of steps; the dots are the checkpoints that are kept."}, "image": {"alt": "Training and held-out loss against training step"}}
+figures.training_loss(pd.DataFrame(card["log"]), run)
 
-# %% tags=["hide-input"]
-Markdown(
-    f"The model is `{model}`"
-    + (f", checkpoint `{checkpoint}`." if checkpoint else ".")
-    + (
-        ""
-        if not card
-        else f" It has {card['n_parameters']:,} parameters in {card['n_blocks']} blocks of width {card['d_model']} with {card['n_heads']} heads, and saw "
-        f"{card['images_seen']:,} images of {card['data']} in {card['hours']:.1f} hours on {card['hardware']}; its loss on images it never saw is "
-        f"{card['held_out_loss']:.3f} nats a token. Chapter {{ref}}`train-mini-igpt` has the code."
-    )
-)
+# %% tags=["only-training_log", "hide-input"]
+for name in sorted(card.keys() - {"log"}):
+    glue(name, card[name], display=False)
+
+# %% [markdown] tags=["only-training_log"]
+# It has {glue:text}`n_parameters:,` parameters in {glue:text}`n_blocks` blocks of width
+# {glue:text}`d_model`, with {glue:text}`n_heads` heads of attention each. It saw
+# {glue:text}`images_seen:,` images of {glue:text}`data`, in {glue:text}`hours:.1f` hours on
+# {glue:text}`hardware`. Its loss on images that it never saw is {glue:text}`held_out_loss:.3f` nats
+# a token.
 
 # %% [markdown]
 # ## What we saw
+#
+# - All {glue:text}`n-files` files, {glue:text}`megabytes:,.1f` MB, are in their places. Bundled
+#   files have the checksums that the repository records, fetched ones the size and checksum that
+#   their owners state.
 
 # %% tags=["hide-input"]
-Markdown(f"""
-- {len(files)} files, {files.bytes.sum() / 1e6:,.1f} MB, all present and verified.
-- {len(data):,} samples of {data.kind}{"" if counts is None else f", between {counts[counts > 0].min():,} and {counts.max():,} a class"}.
-""")
+glue("n-samples", len(data), display=False)
+glue("kind", data.kind, display=False)
+
+# %% [markdown]
+# - The run has {glue:text}`n-samples:,` samples, of the kind that is called {glue:text}`kind`.
+
+# %% [markdown] tags=["only-labels"]
+# - They belong to {glue:text}`n-classes` classes of {glue:text}`smallest-class:,` to
+#   {glue:text}`largest-class:,` samples. The network never reads the classes: they are used
+#   afterwards, to see what neighbours have in common.
+
+# %% [markdown] tags=["only-tokens"]
+# - A sample is a sequence of palette numbers. Every later measurement is about what a network makes
+#   of these sequences, not about pixels.

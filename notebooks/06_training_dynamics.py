@@ -16,156 +16,211 @@
 #
 # In this chapter:
 #
-# - the same samples pass through checkpoints of one model, from untrained to fully trained;
-# - the ID profile and the label overlap are drawn for each: Fig. 3 of the paper;
+# - the same samples pass through checkpoints of one model, from the first to the last of training;
+# - the profile of the intrinsic dimension and the overlap with labels are drawn for each: Fig. 3 of
+#   the paper;
 # - what is there from the start is told from what training adds.
 
 # %% tags=["parameters"]
-run = "igpt-mini"
-model = "igpt"
-checkpoints = {}
-model_options = {}
-dataset = "fashion-mnist-14"
-split = "test"
-n_per_class = 200
-dataset_options = {}
-data_dir = "data"
-device = "auto"
-dtype = "float32"
-batch_tokens = 0
-decimation = 4
-label_k = 10
-range_max = 64
-seed = 0
-
-# %% tags=["hide-input"]
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-from IPython.display import Markdown
-from tqdm import tqdm
-
-from georep_utils import clouds as extract, figures
-from georep_utils.data import datasets
-from georep_utils.geometry import neighbors, overlap, scale_rules as dimension
-from georep_utils.models import load as models
-from georep_utils.io import RunPaths, UserError, safe_name
-
-figures.use_style()
-paths = RunPaths(run)
-if len(checkpoints) < 2:
-    raise UserError(
-        f"run {run} names {len(checkpoints)} checkpoints; expected two or more, as name: file, below training_dynamics"
-    )
-trained = [
-    checkpoint
-    for checkpoint in checkpoints.values()
-    if checkpoint not in (None, "untrained")
-]
-if not trained:
-    raise UserError(
-        f"run {run} names no trained checkpoint; expected one at least, from which sizes are read"
-    )
-data = datasets.load(dataset, split, n_per_class or None, data_dir, **dataset_options)
-
-# %% [markdown]
-# ## One profile a checkpoint
-#
-# Nothing is new here but the loop: extract, find neighbours, read the ID with TwoNN at $N/4$, count labels among the
-# neighbours. A checkpoint that is called `untrained` is the network of the last one with random weights.
+run = "igpt-mini"  # | Name of the run.
+model = "igpt"  # | The model whose checkpoints these are.
+checkpoints = {}  # | Name and file of each, in order; untrained: random weights.
+model_options = {}  # | Options of the model.
+dataset = "fashion-mnist-14"  # | Name of the data set.
+split = "test"  # one of train, valid, test | Which part of the data set.
+n_per_class = 200  # at least 0 | Samples of each class: the first ones. 0 takes all.
+dataset_options = {}  # | Options of the data set, such as the path of its file.
+data_dir = "data"  # | Folder of downloads, below the repository.
+device = "auto"  # | auto, cpu, cuda, or one GPU of several such as cuda:1.
+dtype = "float32"  # one of float32, tf32, bfloat16 | Precision of weights and states.
+batch_tokens = 0  # at least 0 | Most tokens of a batch. 0 chooses for the device.
+decimation = 4  # at least 1 | TwoNN keeps one point in so many.
+label_k = 10  # at least 1 | Neighbours of the label overlap.
+range_max = 64  # at least 2 | Largest rank of distance ratios to keep, a power of two.
+seed = 0  # at least 0 | Of the random subsets, and of random weights.
 
 # %%
-rows, losses, largest = [], {}, min(range_max, 2 ** ((len(data) - 1).bit_length() - 1))
-for name, checkpoint in tqdm(checkpoints.items(), mininterval=1):
-    start = {} if checkpoint in trained else {"random_init_seed": seed}
-    net = models.load(
-        model,
-        checkpoint if checkpoint in trained else trained[-1],
-        device=device,
-        dtype=dtype,
-        data_dir=data_dir,
-        **model_options | start,
-    )
-    folder = paths.representations.with_name("dynamics") / safe_name(
-        name.replace("/", "-"), "checkpoint"
-    )
-    representations = extract.extract(
-        net, data, folder, batch_tokens=batch_tokens or None, progress=False
-    )
-    if data.kind == "tokens" and net.net.causal:
-        losses[name] = np.mean(
-            [net.loss(data.inputs[i :: max(5, len(data) // 50)]) for i in range(5)]
-        )
-    for layer in representations.layers:
-        X = np.asarray(representations[layer])
-        near = neighbors.nearest_neighbors(X, label_k, largest, device)
-        twonn = dimension.twonn_scaling(
-            X, (decimation,), seed=seed, device=device
-        ).iloc[0]
-        shared = (
-            np.nan
-            if data.labels is None
-            else overlap.label_overlap(near, data.labels, label_k)
-        )
-        rows.append((name, layer, layer / net.n_blocks, twonn.id, twonn.id_err, shared))
-dynamics = pd.DataFrame(
-    rows, columns=["checkpoint", "layer", "depth", "id", "id_err", "label_overlap"]
-)
-dynamics["n_samples"] = len(data)
+import numpy as np
+import pandas as pd
+from myst_nb import glue
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-dynamics", "caption": "The paper's Fig. 3, for this run: intrinsic dimension (left) and label overlap (right) against relative depth, from the untrained network (dark) to the trained one (bright)."}, "image": {"alt": "Two panels: intrinsic dimension and label overlap against relative depth, a curve a checkpoint"}}
-fig, axes = figures.panels(2, width=9)
-shades = plt.get_cmap("plasma")(np.linspace(0.05, 0.85, len(checkpoints)))
-for (name, part), shade in zip(dynamics.groupby("checkpoint", sort=False), shades):
-    figures.profile(
-        axes[0], part.depth, part.id, part.id_err, name=name, color=shade, marker=""
-    )
-    figures.profile(
-        axes[1], part.depth, part.label_overlap, name=name, color=shade, marker=""
-    )
-axes[0].set(ylabel="intrinsic dimension", ylim=(0, None))
-axes[1].set(ylabel=rf"label overlap  $\chi^{{l,gt}}_{{{label_k}}}$", ylim=(0, 1))
-for axis in axes:
-    figures.depth_axis(axis, "relative depth")
-axes[0].legend(title="trained for")
-figures.note(
-    fig,
-    f"{run}: {model}, {data.name}, N = {len(data):,}; TwoNN, N/n = {decimation}; measured here",
-)
-plt.show()
+from georep_utils import clouds, figures, io
+from georep_utils.data import datasets
+from georep_utils.geometry.quick_profile import overlap_error, quick_profile, top_range
+from georep_utils.models import likelihood, load
 
 # %% tags=["hide-input"]
-summary = (
-    dynamics[dynamics.depth <= 1]
-    .groupby("checkpoint", sort=False)
-    .agg(
-        lowest_id=("id", "min"),
-        highest_id=("id", "max"),
-        best_label_overlap=("label_overlap", "max"),
+figures.use_style()
+paths = io.RunPaths(run)
+if len(checkpoints) < 2:
+    raise io.UserError(
+        f"run {run} names {len(checkpoints)} checkpoints; expected two or more, as "
+        "name: file, below training_dynamics"
     )
-)
-peaks = (
-    dynamics[dynamics.depth <= 1].set_index("depth").groupby("checkpoint", sort=False)
-)
-summary["depth of the highest ID"] = peaks.id.idxmax()
-summary["depth of the best overlap"] = (
-    peaks.label_overlap.idxmax() if dynamics.label_overlap.notna().all() else np.nan
-)
-if losses:
-    summary["loss, nats a token"] = pd.Series(losses)
-paths.results.mkdir(parents=True, exist_ok=True)
-dynamics.to_csv(
-    paths.results / "training_dynamics.csv", index=False, float_format="%.6g"
-)
-summary.round(3)
+trained = [file for file in checkpoints.values() if file not in (None, "untrained")]
+if not trained:
+    raise io.UserError(
+        f"run {run} names no trained checkpoint; expected one at least, from which "
+        "sizes are read"
+    )
 
 # %% [markdown]
-# ## What we saw
+# A trained network has a characteristic profile, and an untrained one has another. What lies
+# between them? A network that is saved several times while it learns lets us see which features of
+# the profile come first, and which of them go with what the network can do.
+#
+# All checkpoints read the same samples, the first ones of each class, as elsewhere. There may be
+# fewer than in the other chapters, because each checkpoint has to read them all.
+
+# %%
+n_first = n_per_class or None
+data = datasets.load(dataset, split, n_first, data_dir, **dataset_options)
+io.note_facts(**data.facts())
+n = len(data)
+
+# %% [markdown]
+# ## One cloud a checkpoint
+#
+# Each checkpoint is a model of its own, and so has a cloud of its own, with its own recipe. The
+# name that a run file gives to a checkpoint is a label in tables and figures and nothing else. One
+# that is called `untrained` has no file: it is the network of the last one, with random weights.
+
+# %%
+settings = {"device": device, "dtype": dtype, "data_dir": data_dir} | model_options
+
+
+# %%
+def source_of(checkpoint):
+    """The model of a checkpoint, or that of the last one with random weights."""
+    if checkpoint in trained:
+        return load.source(model, checkpoint, **settings)
+    return load.source(model, trained[-1], **settings).untrained(seed)
+
+
+# %% [markdown]
+# Nothing in the loop is new: every sample passes through the network, and neighbours are found at
+# every layer. What was made before is found again.
+
+# %%
+largest = clouds.largest_rank(range_max, n)
+found = {}
+for name, checkpoint in checkpoints.items():
+    source = source_of(checkpoint)
+    cloud = clouds.represent(source, data, batch_tokens=batch_tokens or None)
+    found[name] = clouds.find_neighbors(cloud, label_k, largest, device)
+
+# %% [markdown]
+# ## One profile a cloud
+#
+# With several clouds of one model the question is how their profiles differ, not at which scale a
+# single one may be read. So all are read in the same way: the dimension by TwoNN {cite}`facco2017`
+# on disjoint random subsets of $N$ / `decimation` points, with the standard error over the subsets,
+# and the label overlap $\chi^{l,gt}_k$, which is the mean share of the $k$ nearest neighbours that
+# carry a point's own label. Layers in which most points are copies of others have no dimension and
+# are left out.
+
+# %%
+tables = []
+for name, cloud in found.items():
+    layers = {layer: cloud[layer] for layer in cloud.layers}
+    near = {layer: cloud.neighbors(layer) for layer in cloud.layers}
+    table = quick_profile(layers, near, data.labels, decimation, label_k, seed, device)
+    table["depth"] = table.layer / cloud.n_blocks
+    tables.append(table.assign(checkpoint=name, n_samples=n))
 
 # %% tags=["hide-input"]
-first, last = summary.iloc[0], summary.iloc[-1]
-Markdown(f"""
-- At `{summary.index[0]}` the ID spans {first.lowest_id:.1f} to {first.highest_id:.1f} over the layers; at `{summary.index[-1]}` {last.lowest_id:.1f} to {last.highest_id:.1f}.
-- The best label overlap moves from {first.best_label_overlap:.2f} to {last.best_label_overlap:.2f}.
-- The highest ID sits at relative depth {", ".join(f"{d:.2f} ({name})" for name, d in summary["depth of the highest ID"].items())}.
-""")
+columns = ["checkpoint", "layer", "depth", "id", "id_err", "label_overlap", "n_samples"]
+dynamics = pd.concat(tables)[columns]
+io.write_table(paths.results / "training_dynamics.csv", dynamics)
+for row in dynamics[dynamics.id.isna()].itertuples():
+    print(f"{row.checkpoint}: layer {row.layer} is mostly copies and is left out")
+
+# %% [markdown]
+# The paper reports an order of events in its Fig. 3 {cite}`valeriani2023`. Untrained, the profile
+# is flat. The first peak forms early in training. The minimum behind it comes later, and later
+# still, in ImageGPT, a second peak. In {numref}`{{run}}-fig-dynamics`, look first at the *height*
+# of the curves and then at their *shape*; the two need not change together, nor at the same time.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-dynamics", "caption": "The paper's Fig. 3, for this run: intrinsic dimension and, where there are labels, label overlap against relative depth, from the first checkpoint (dark) to the last one (bright)."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth, a curve a checkpoint"}}
+samples = f"{data.name}, N = {n:,}"
+note = f"{run}: {model}, {samples}; TwoNN, N/n = {decimation}; measured here"
+figures.training_dynamics(dynamics, label_k, note)
+
+# %% [markdown]
+# ## What changes
+#
+# Where is a profile highest? On a flat top the single highest layer is an accident of the sample,
+# and it jumps from one end of the top to the other for no reason. So we ask for *all* layers that
+# can't be told from the highest one: those whose dimension differs from it by less than two
+# standard errors of the difference. The first and the last of them bound the top.
+
+# %%
+blocks = dynamics[dynamics.depth <= 1].groupby("checkpoint", sort=False)
+summary = blocks.id.agg(mean_id="mean", lowest_id="min", highest_id="max")
+tops = {name: top_range(t.depth, t.id, t.id_err) for name, t in blocks}
+top = pd.DataFrame.from_dict(tops, "index", columns=["top_from", "top_to"])
+summary = summary.join(top)
+
+# %% [markdown] tags=["only-labels"]
+# The same for the overlap with labels. It is a mean of fractions over the samples, and such a mean
+# of $\chi$ over $N$ samples has a standard error of at most $\sqrt{\chi (1 - \chi) / N}$.
+
+# %% tags=["only-labels"]
+summary["best_overlap"] = blocks.label_overlap.max()
+tops = {}
+for name, table in blocks:
+    error = overlap_error(table.label_overlap, n)
+    tops[name] = top_range(table.depth, table.label_overlap, error)
+best = pd.DataFrame.from_dict(tops, "index", columns=["best_from", "best_to"])
+summary = summary.join(best)
+
+# %% [markdown] tags=["only-causal"]
+# And what each checkpoint can do: its loss on 250 or so of the samples, in nats a token.
+
+# %% tags=["only-causal"]
+batches = [np.arange(i, n, max(5, n // 50)) for i in range(5)]
+for name, cloud in found.items():
+    source = source_of(checkpoints[name])
+    loss = likelihood.held_out_loss(source, data, batches, cloud.folder)
+    summary.loc[name, "loss"] = loss
+
+# %% [markdown]
+# One row a checkpoint. Depths are relative: 0 is the input of the first block, 1 the final norm.
+
+# %%
+summary.round(2)
+
+# %% tags=["hide-input"]
+first = summary.iloc[0]
+last = summary.iloc[-1]
+for name in ("mean_id", "lowest_id", "highest_id", "top_from", "top_to"):
+    glue(f"first-{name}", float(first[name]), display=False)
+    glue(f"last-{name}", float(last[name]), display=False)
+
+# %% tags=["only-labels", "hide-input"]
+glue("first-overlap", float(first.best_overlap), display=False)
+glue("last-overlap", float(last.best_overlap), display=False)
+
+# %% [markdown]
+# A caution. The dimension of a profile's top and that of its dip are compared at one scale. If the
+# clouds become noisier or more curved while the network learns, estimates at one scale move for
+# that reason alone. And one training is one training: nothing here says how much of the difference
+# between two checkpoints would be there between two trainings from other random weights.
+#
+# ## What we saw
+#
+# - Training changes the *height* of the dimension. Over layers 0 to $L$ its mean is
+#   {glue:text}`first-mean_id:.1f` in the first checkpoint and {glue:text}`last-mean_id:.1f` in the
+#   last.
+# - It changes how much the layers differ. In the first checkpoint the dimension lies between
+#   {glue:text}`first-lowest_id:.1f` and {glue:text}`first-highest_id:.1f`, in the last between
+#   {glue:text}`last-lowest_id:.1f` and {glue:text}`last-highest_id:.1f`.
+# - Layers that can't be told from the highest one lie between relative depths
+#   {glue:text}`first-top_from:.2f` and {glue:text}`first-top_to:.2f` in the first checkpoint, and
+#   between {glue:text}`last-top_from:.2f` and {glue:text}`last-top_to:.2f` in the last.
+
+# %% [markdown] tags=["only-labels"]
+# - The best overlap with labels is {glue:text}`first-overlap:.2f` in the first checkpoint and
+#   {glue:text}`last-overlap:.2f` in the last. Labels took no part in the training. What an
+#   untrained network reaches is due to the samples themselves: images of one class look alike, and
+#   random weights do not undo that.

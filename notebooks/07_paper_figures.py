@@ -16,327 +16,237 @@
 #
 # In this chapter:
 #
-# - Figs. 1 to 4 of the paper {cite}`valeriani2023` are drawn on the left, every run of this book on the right, on the same axes;
-# - each panel says whether its numbers were released, read off a figure, measured here, or are not to be had;
-# - the paper's advice, to choose the layer by the ID alone, is tried on every model.
+# - the curves of Figs. 1 to 4 of the paper {cite}`valeriani2023` stand beside those of every run of
+#   this book, each on its own axis;
+# - every panel says whether its numbers were released by the authors, read off their figures, or
+#   measured here, and the text says what is not to be had;
+# - the paper's advice, to choose a layer by the intrinsic dimension alone, is tried on every model,
+#   and counted where it gives no answer.
 
 # %% tags=["parameters"]
-run = "paper"
-released_dir = "data/released"
-results = "book/results"
+run = "paper"  # | Name of the run.
+released_dir = "data/released"  # | Folder of the authors' unpacked archives.
+results = "book/results"  # | Folder with a folder of tables for each run.
 rules = {
     "igpt-small": "igpt_release",
     "igpt-medium": "igpt_release",
     "igpt-large": "igpt_release",
-}
-k = 10
-deeper_k = 30
-prominence = 0.05
-
-# %% tags=["hide-input"]
-from pathlib import Path
-
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-from IPython.display import Markdown
-
-from georep_utils import figures
-from georep_utils.geometry import scale_rules as dimension
-from georep_utils.paper import comparison as report, published as released
-
-figures.use_style()
-archives = Path(released_dir)
-theirs = released.profiles(archives if archives.is_dir() else None)
-ours = report.curves(rules, results)
-theirs["depth"], ours["depth"] = (
-    theirs.layer / theirs.n_blocks,
-    ours.layer / ours.n_blocks,
-)
-families = {"ImageGPT": "igpt", "ESM-2": "esm2"}
-if not ours.model.str.startswith(("igpt", "esm2")).all():
-    families["other models"] = ""
-
-samples = report.tables("id_profile.csv", results).drop_duplicates("run")
-samples = ", ".join(
-    f"{r.run} (N = {r.n_samples:,}, rule {rules.get(r.run, r.scale_rule)})"
-    for r in samples.itertuples()
-)
-sources = "; ".join(
-    f"{source} ({', '.join(part.model.unique())})"
-    for source, part in theirs.groupby("source")
-)
-made_from = (
-    f"Left: {sources}.\nRight: measured here: {samples or 'no run has finished yet'}"
-)
-
-# %% [markdown]
-# Layers have their true number: block inputs after the first norm are $0 \ldots L-1$, the final norm is $L$, the logits, where they
-# were measured, $L+1$ (hollow). Runs named as a model of the paper are read by the rule its authors' release used, all others by
-# their own.
-#
-# ## The advice, applied
-#
-# `semantic_layer` reads nothing but an ID profile. It is given the published ones and ours, and its choice is drawn as a star.
-
+}  # | Scale rule by which a run is read; a run without one is read by its own.
+k = 10  # at least 1 | Neighbours of the overlaps.
+deeper_k = 30  # at least 1 | A second number of neighbours, for the overlap of layers.
+prominence = 0.05  # between 0 and 1 | Least depth of a minimum, over the peak.
 
 # %%
-def advice(curves):
-    """The layer that each ID profile singles out, beside the layer of highest label overlap."""
-    rows = []
-    for name, part in curves.groupby("model", sort=False):
-        ids = part[part.quantity == "intrinsic_dimension"].rename(
-            columns={"value": "id", "error": "id_err"}
-        )
-        found = dimension.semantic_layer(
-            ids.fillna({"id_err": 0}).sort_values("layer"), prominence
-        )
-        labels = part[
-            (part.quantity == "label_overlap") & (part.k == k) & (part.depth <= 1)
-        ]
-        top, best, off, kept, within = labels.value.max(), "", np.nan, np.nan, None
-        if len(labels):
-            layers = report.best_layers(labels)
-            best = "–".join(map(str, dict.fromkeys([layers.min(), layers.max()])))
-        if len(labels) and found.layer is not None:
-            off = np.abs(layers - found.layer).min() / part.n_blocks.iloc[0]
-            kept = np.interp(found.layer, labels.layer, labels.value) / top
-            within = bool(np.any((layers >= found.low) & (layers <= found.high)))
-        rows.append(
-            (
-                name,
-                part.n_blocks.iloc[0],
-                found.kind,
-                found.peak_layer,
-                found.layer,
-                found.low,
-                found.high,
-                found.support,
-                best,
-                kept,
-                off,
-                within,
-            )
-        )
-    return pd.DataFrame(
-        rows,
-        columns=[
-            "model",
-            "blocks",
-            "feature",
-            "peak",
-            "chosen",
-            "from",
-            "to",
-            "support",
-            "best by labels",
-            "share kept",
-            "off by, in depth",
-            "best is within",
-        ],
-    )
+from pathlib import Path
 
+import pandas as pd
+from myst_nb import glue
 
-advised = (
-    pd.concat(
-        {"the paper": advice(theirs), "this book": advice(ours)}, names=["measured by"]
-    )
-    .reset_index(0)
-    .reset_index(drop=True)
-)
-stars = {
-    ("theirs" if row["measured by"] == "the paper" else "ours", row.model): row.chosen
-    / row.blocks
-    for _, row in advised.iterrows()
-    if pd.notna(row.chosen)
-}
+from georep_utils import figures, io
+from georep_utils.paper import comparison, findings, published
+
+figures.use_style()
+
+# %% [markdown]
+# ## Where the numbers come from
+#
+# The authors released statistics for two of their four figures. Where their archives are unpacked
+# in `released_dir`, the curves are recomputed from them as the authors' plotting script does.
+# Otherwise they are this project's readings off the released figures: positions of points,
+# calibrated by the ticks of the axes, with an error of .15 in dimension and .005 in overlap. The
+# rest was measured here.
+
+# %%
+archives = Path(released_dir)
+theirs = published.published_curves(archives if archives.is_dir() else None)
+theirs["depth"] = theirs.layer / theirs.n_blocks
+theirs.groupby(["source", "model", "quantity"], sort=False).size().unstack()
+
+# %% [markdown]
+# A layer has its true number everywhere: 0 to $L-1$ are the inputs of the blocks after their first
+# norm, $L$ is the final norm and, where they were measured, $L+1$ are the logits, drawn hollow. A
+# run that has the name of one of the paper's models is read at the scale that its authors' release
+# used, any other at the scale that the run itself chose; without that, a comparison of heights
+# would be one of scales.
+
+# %%
+ours = comparison.curves(rules, results)
+ours["depth"] = ours.layer / ours.n_blocks
+runs = comparison.measured_runs(rules, results)
+runs
+
+# %% tags=["hide-input"]
+sources = ", ".join(theirs.source.unique())
+about = [f"{name} (N = {row.N:,}, {row.rule})" for name, row in runs.iterrows()]
+made_from = f"The paper: {sources}.\nThis book, measured here: {', '.join(about)}"
+io.note_facts(measured=len(ours) > 0)
+
+# %% [markdown]
+# ## The advice, applied
+#
+# The paper's practical conclusion is that the layer with the most meaningful representations can be
+# found without labels: it is the first minimum, or the plateau, of the dimension after its first
+# peak. `semantic_layer` reads nothing but a profile with its errors and says what it singles out.
+# Here it is given the published profiles and ours; `findings.advice` then looks up what labels say
+# of its choice.
+
+# %%
+of_theirs = findings.advice(theirs, k, prominence).assign(by="the paper")
+of_ours = findings.advice(ours, k, prominence).assign(by="this book")
+advised = pd.concat([of_theirs, of_ours], ignore_index=True)
+
+# %% [markdown]
+# A profile without such a feature, or with one that its errors do not support, singles out no
+# layer. That is an answer as well: such models keep their row in the table below, and have no star
+# in the figures.
+
+# %%
+choosing = advised.dropna(subset="chosen")
+chosen = {(row.by, row.model): row.depth for row in choosing.itertuples()}
+families = {"ImageGPT": "igpt", "ESM-2": "esm2", "other models": ""}
 
 # %% [markdown]
 # ## Figure 1: intrinsic dimension
+#
+# What to look for: a rise to a peak in the first third, a fall by a large part of it, and for the
+# larger ImageGPTs a second, lower peak before the end. The panels have their own axes, each from
+# zero: compare shapes across them, and heights only within one. A height also depends on the number
+# of samples and on the scale, which the small print names.
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-id", "caption": "The paper's Fig. 1 (left) and this book (right). Intrinsic dimension against relative depth. The star is the layer that the profile singles out: the first minimum or plateau after the first peak."}, "image": {"alt": "Intrinsic dimension against relative depth: published ImageGPT and ESM-2 models on the left, runs of this book on the right"}}
-def curve(curves, quantity):
-    return curves[(curves.quantity == quantity) & (curves.k.isna() | (curves.k == k))]
+# %%
+def pairs(quantity):
+    """The published curves of a quantity, and ours, at the one number of neighbours."""
+    return [c[(c.quantity == quantity) & (c.k.fillna(k) == k)] for c in (theirs, ours)]
 
 
-quantity = "intrinsic_dimension"
-fig = figures.theirs_and_ours(
-    curve(theirs, quantity),
-    curve(ours, quantity),
-    families,
-    "intrinsic dimension",
-    stars,
-)
-figures.note(fig, made_from)
-plt.show()
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-id", "caption": "The paper's Fig. 1 and this book, each panel on its own axis from zero. Intrinsic dimension against relative depth, with one standard error (for readings, the error of reading). A star is the layer that a profile singles out: the first minimum or plateau after the first peak; a curve without a star singles out none."}, "image": {"alt": "Intrinsic dimension against relative depth: published ImageGPT and ESM-2 models, and runs of this book"}}
+dimensions = pairs("intrinsic_dimension")
+label = "intrinsic dimension"
+figures.theirs_and_ours(*dimensions, families, label, chosen, made_from)
 
 # %% [markdown]
 # ## Figure 2: overlap of consecutive layers
+#
+# The authors released no numbers for this figure, and none were read off it, so the paper has no
+# panel here. Its text says what it shows. In ESM-2 consecutive layers share about half of their
+# neighbours in the first 40 % of the network, and more than nine tenths in the plateau. In ImageGPT
+# the overlap goes from .7 to .9, and collapses in the last layers. A low value means that the
+# network is rearranging neighbourhoods there.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-consecutive", "caption": "The paper's Fig. 2 (left) and this book (right). Neighbourhood overlap of each layer with the next, for two numbers of neighbours. The inset holds every k that was stored for the first run: k moves the height more than the shape."}, "image": {"alt": "Overlap of consecutive layers against relative depth for the runs of this book"}}
-fig, axes = figures.panels(2, width=9, sharex=True, sharey=True)
-read, following = (c[c.quantity == "consecutive_overlap"] for c in (theirs, ours))
-if read.empty:
-    figures.absent(
-        axes[0],
-        "No numbers are released, and none were read off.\nIts text says: ESM-2 about 0.5 in the first 40 % of\n"
-        "the layers, above 0.9 in the plateau; ImageGPT\nfrom 0.7 to 0.9, collapsing in the last layers.",
-    )
-for axis, curves in zip(axes, (read, following)):
-    for (name, number), part in curves[curves.k.isin([k, deeper_k])].groupby(
-        ["model", "k"], sort=False
-    ):
-        figures.profile(
-            axis,
-            part.depth,
-            part.value,
-            name=name,
-            label=name if number == k else "_",
-            linestyle="-" if number == k else "--",
-            markersize=3,
-        )
-if len(following):
-    inset, first = (
-        axes[1].inset_axes([0.4, 0.12, 0.42, 0.4]),
-        following[following.model == following.model.iloc[0]],
-    )
-    for number, part in first[first.depth < 1].groupby("k"):
-        inset.plot(
-            part.depth,
-            part.value,
-            lw=1.2,
-            color=plt.get_cmap("cividis")(np.log(number) / np.log(60)),
-            label=f"{number:.0f}",
-        )
-    inset.set_title(f"{first.model.iloc[0]}, by k", fontsize=8)
-    inset.tick_params(labelsize=7)
-    inset.legend(fontsize=7, ncols=2)
-    axes[1].legend(fontsize=8, loc="lower left")
-for axis, title in zip(axes, ["the paper", "this book"]):
-    axis.set(title=title, ylim=(0, 1.02))
-    figures.depth_axis(axis, "relative depth")
-axes[0].set_ylabel(r"overlap with the next layer  $\chi^{l,l+1}_k$")
-figures.note(fig, f"{made_from.splitlines()[1]}; k = {k} (solid), {deeper_k} (dashed)")
-plt.show()
+# %% tags=["only-measured"]
+following = ours[ours.quantity == "consecutive_overlap"]
+inner = following[following.depth < 1].astype({"k": int})
 
-# %% [markdown]
-# The paper describes its figure in words: proteins rearrange in the first 40 % of the layers and then hardly at all; images
-# settle after the peak, and rearrange again at the very end. The same in our numbers:
+# %% tags=["hide-input", "only-measured"] mystnb={"figure": {"name": "{{run}}-fig-consecutive", "caption": "The paper's Fig. 2 for the runs of this book: neighbourhood overlap of each layer with the next against relative depth, with its standard error. Left: every run, for two numbers of neighbours. Right: the first run for every number that was stored; compare the shapes, not the heights."}, "image": {"alt": "Overlap of consecutive layers against relative depth for the runs of this book, and for several numbers of neighbours"}}
+figures.consecutive_by_run(following, k, deeper_k, made_from.splitlines()[1])
 
-# %% tags=["hide-input"]
-bands = pd.cut(
-    following[following.depth < 1].depth,
-    [-0.01, 0.399, 0.899, 1],
-    labels=["first 40 %", "next 50 %", "last 10 %"],
-)
-means = (
-    following[following.depth < 1]
-    .groupby(["model", "k", bands], observed=True)
-    .value.mean()
-    .unstack()
-)
+# %% [markdown] tags=["only-measured"]
+# The same as three means a run, over the parts of the network that the text distinguishes:
+
+# %% tags=["only-measured"]
+ends = [-0.01, 0.399, 0.899, 1]
+parts = pd.cut(inner.depth, ends, labels=["first 40 %", "next 50 %", "last 10 %"])
+means = inner.groupby(["model", "k", parts], observed=True).value.mean().unstack()
 means.rename_axis(columns="mean overlap with the next layer").round(3)
 
 # %% [markdown]
 # ## Figure 3: over training
+#
+# Here too nothing is released. The text says of iGPT-L that its profile is flat when untrained,
+# that the first peak forms early in training, and that the minimum, and then the second peak,
+# come later.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-training", "caption": "The paper's Fig. 3 (left) and this book (right). Intrinsic dimension against relative depth at checkpoints of one training, dark to bright. The curves of iGPT-L in the paper are not released."}, "image": {"alt": "Intrinsic dimension against relative depth for several checkpoints of a run"}}
-dynamics = report.tables("training_dynamics.csv", results)
-trained = list(dynamics.run.unique()) if len(dynamics) else []
-fig, axes = figures.panels(
-    2, max(1, len(trained)), width=9, sharex=True, sharey="row", squeeze=False
-)
-for row, name in zip(axes, trained or [None]):
-    figures.absent(
-        row[0],
-        "No numbers are released, and none were read off.\nIts text says, of iGPT-L: flat when untrained;\n"
-        "the first peak forms early; the minimum, then\nthe second peak, later.",
-    )
-    row[0].set(title="the paper", ylabel="intrinsic dimension")
-    row[1].set_title(f"this book: {name}" if name else "this book")
-    if name is None:
-        figures.absent(row[1], "not run here")
-        continue
-    steps = dynamics[dynamics.run == name].groupby("checkpoint", sort=False)
-    for (checkpoint, part), shade in zip(
-        steps, plt.get_cmap("plasma")(np.linspace(0.05, 0.85, len(steps)))
-    ):
-        figures.profile(
-            row[1],
-            part.depth,
-            part.id,
-            part.id_err,
-            name=checkpoint,
-            color=shade,
-            marker="",
-        )
-    row[1].legend(title="trained for", title_fontsize=8, fontsize=8)
-    row[1].set_ylim(0, None)
-for axis in axes[-1]:
-    figures.depth_axis(axis, "relative depth")
-figures.note(
-    fig,
-    f"measured here: {', '.join(trained) or 'no run has checkpoints yet'}; N and rule as in the chapter on training dynamics of each run",
-)
-plt.show()
+# %%
+dynamics = comparison.tables("training_dynamics.csv", results)
+io.note_facts(dynamics=len(dynamics) > 0)
+
+# %% tags=["hide-input", "only-dynamics"] mystnb={"figure": {"name": "{{run}}-fig-training", "caption": "The paper's Fig. 3 for the runs of this book that kept checkpoints: intrinsic dimension against relative depth, from the untrained network (dark) to the trained one (bright), with one standard error. Look for what is there before training, and for where later curves leave earlier ones."}, "image": {"alt": "Intrinsic dimension against relative depth for several checkpoints of a run"}}
+note = "measured here; N and rule as in the chapter on training of each run"
+figures.training_by_run(dynamics, note)
 
 # %% [markdown]
 # ## Figure 4: overlap with the labels
+#
+# If the advice is good, a star sits at the top of its curve. For the ImageGPTs the authors stored
+# neighbours at every sixth or eighth layer only. Those values are drawn as they are, without lines
+# between them; where the chosen layer is not one of them, a triangle at the foot shows where it
+# lies.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-labels", "caption": "The paper's Fig. 4 (left) and this book (right). Share of the k nearest neighbours that carry the point's own label, against relative depth. The star is the layer that the ID profile singled out: where it sits on the top of its curve, the advice was good."}, "image": {"alt": "Label overlap against relative depth: published models on the left, runs of this book on the right, with stars at the layers chosen by intrinsic dimension"}}
-quantity = "label_overlap"
-fig = figures.theirs_and_ours(
-    curve(theirs, quantity),
-    curve(ours, quantity),
-    families,
-    rf"label overlap  $\chi^{{l,gt}}_{{{k}}}$",
-    stars,
-)
-figures.note(fig, f"{made_from}; k = {k}")
-plt.show()
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-labels", "caption": "The paper's Fig. 4 and this book, each panel on its own axis from zero. Share of a point's k nearest neighbours that carry its own label, against relative depth, with one standard error (for readings, the error of reading). A star, or a triangle between two values, is the layer that the ID profile singled out: where it lies below the top of its curve, the advice was good."}, "image": {"alt": "Label overlap against relative depth: published models and runs of this book, with the layers chosen by intrinsic dimension"}}
+overlaps = pairs("label_overlap")
+label = rf"label overlap  $\chi^{{l,gt}}_{{{k}}}$"
+figures.theirs_and_ours(*overlaps, families, label, chosen, f"{made_from}; k = {k}")
 
 # %% [markdown]
 # ## Was the advice good?
 #
-# One row a model. "Range" is that of the layers that the profile cannot tell from the chosen one, "support" the share of
-# profiles redrawn within their errors that single out any; "best by labels" are the layers whose label overlap cannot be told
-# from the highest, "off by" is how far the nearest of them is, in depth; "share kept" is the label overlap at the chosen layer,
-# over the highest.
+# One row a model. *Range* holds the layers that the profile can't tell from the chosen one, and
+# *support* is the share of profiles, redrawn within their errors, that have such a feature at all.
+# *Best* holds the layers whose label overlap can't be told from the highest, at two standard
+# errors. *Off by* is the distance from the chosen layer to the nearest of these, in relative depth,
+# and *kept* the label overlap at the chosen layer over the highest.
+
+
+# %%
+def span(low, high):
+    """A range of layers as text."""
+    if pd.isna(low):
+        return "–"
+    return f"{low:.0f}" if low == high else f"{low:.0f}–{high:.0f}"
+
 
 # %% tags=["hide-input"]
-found = advised.dropna(subset=["chosen"])
-advised["range"] = (
-    found["from"].astype(int).astype(str) + "–" + found["to"].astype(int).astype(str)
+table = advised[["by", "model", "feature", "peak", "chosen"]]
+table = table.astype({"peak": "Int64", "chosen": "Int64"})
+table["range"] = list(map(span, advised.low, advised.high))
+table["support"] = advised.support
+table["best"] = list(map(span, advised.best_low, advised.best_high))
+table["off by"] = advised.off_by
+table["kept"] = advised.share_kept
+table.round(2).set_index(["by", "model"]).astype(object).fillna("–")
+
+# %% [markdown]
+# The same, counted. A chosen layer is called *near* when it is at most a tenth of the depth from a
+# best one. Profiles that choose nothing are counted in the first column and can't be near: whoever
+# follows the advice on such a model is left without a layer.
+
+# %%
+judged = advised.assign(near=advised.off_by <= 0.1, picks=advised.chosen.notna())
+of_each = judged.groupby("by", sort=False)
+counts = of_each.agg(
+    profiles=("model", "size"), choosing=("picks", "sum"), near=("near", "sum")
 )
-shown = advised.astype({"peak": "Int64", "chosen": "Int64"}).round(2)
-shown = shown.drop(columns=["blocks", "from", "to", "best is within"])
-shown.insert(5, "range", shown.pop("range"))
-shown = shown.rename(columns={"measured by": "by", "off by, in depth": "off by"})
-shown.set_index(["by", "model"]).astype(object).fillna("–")
+counts["mean distance"] = of_each.off_by.mean()
+counts["least kept"] = of_each.share_kept.min()
+counts.astype(object).fillna("–")
+
+# %% [markdown]
+# Where the chosen layer is further than a tenth of the depth from every best one, the range may
+# still hold a best layer: then the profile is too uncertain to choose well, rather than wrong.
+
+# %%
+far = choosing[choosing.off_by > 0.1]
+far[["by", "model", "off_by", "best_in_range"]].round(2)
+
+# %% tags=["hide-input"]
+for by, name in {"the paper": "theirs", "this book": "ours"}.items():
+    row = counts.reindex(counts.index.union([by])).fillna(0).loc[by]
+    for column in ("profiles", "choosing", "near"):
+        glue(f"{name}-{column}", int(row[column]), display=False)
+glue("n-published", len(theirs), display=False)
+glue("n-runs", len(runs), display=False)
 
 # %% [markdown]
 # ## What we saw
-
-# %% tags=["hide-input"]
-judged = advised.dropna(subset=["off by, in depth"])
-lines = []
-for who, part in judged.groupby("measured by", sort=False):
-    of = advised[advised["measured by"] == who]
-    lines.append(
-        f"- Measured by {who}: {len(part)} of {len(of)} profiles single out a layer; on average it is {part['off by, in depth'].mean():.2f} of "
-        f"the depth from the nearest best one by labels, and it keeps at least {part['share kept'].min():.0%} of the best label overlap."
-    )
-    far = part[part["off by, in depth"] > 0.1]
-    inside = ", ".join(far.model[far["best is within"].astype(bool)]) or "none"
-    if len(far):
-        lines.append(
-            f"- More than a tenth of the depth away: {', '.join(far.model)}. The range of layers that the profile can't tell apart holds a "
-            f"best one for: {inside}."
-        )
-lines.append(
-    f"- Published numbers to compare with: {len(theirs)}, {sources}; none of them for Figs. 2 and 3."
-    if read.empty
-    else f"- Published numbers to compare with: {len(theirs)}, {sources}."
-)
-Markdown("\n".join(lines))
+#
+# - {glue:text}`n-published:,` published numbers could be drawn, all of them of Figs. 1 and 4; of
+#   Figs. 2 and 3 nothing is released. {glue:text}`n-runs` runs of this book stand beside them.
+# - On the published curves {glue:text}`theirs-choosing` of {glue:text}`theirs-profiles` profiles
+#   single out a layer, and {glue:text}`theirs-near` of these layers are near a best one by labels.
+# - On the runs of this book {glue:text}`ours-choosing` of {glue:text}`ours-profiles` profiles
+#   single out a layer, and {glue:text}`ours-near` of these layers are near a best one.
+# - Three cautions. The published profiles carry the error of reading, not that of the estimate, so
+#   that their stars look more certain than they are. Being near a best layer is easy where the
+#   curve of labels has a broad top. And runs that read the same weights are not independent: they
+#   count as two rows above, but as one network.

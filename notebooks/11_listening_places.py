@@ -12,53 +12,69 @@
 
 # %% [markdown]
 # ({{run}}-listening-places)=
-# # Listen in other places
+# # Read in other places
 #
 # In this chapter:
 #
 # - the same samples are read at several places of each block, and pooled in more than one way;
-# - the ID profile and the label overlap are drawn for each, beside the paper's choice;
-# - we count how much of the paper's picture hangs on that choice.
+# - the profile of the dimension and the overlap with labels are drawn for each, beside the paper's
+#   choice;
+# - we count how much of the paper's picture depends on that choice.
 
 # %% tags=["parameters"]
-run = "igpt-mini"
-model = "igpt"
-checkpoint = "assets/igpt-mini/trained.safetensors"
-model_options = {}
-dataset = "fashion-mnist-14"
-split = "test"
-n_per_class = 100
-dataset_options = {}
-data_dir = "data"
-device = "auto"
-dtype = "float32"
-sites = ["ln_1", "input", "attn", "mlp"]
-pools = ["mean", "last"]
-decimation = 4
-label_k = 10
-range_max = 64
-seed = 0
+run = "igpt-mini"  # | Name of the run.
+model = "igpt"  # | igpt, or a model of the Hugging Face hub: its name, or a folder.
+checkpoint = "assets/igpt-mini/trained.safetensors"  # | Weights of an ImageGPT.
+model_options = {}  # | Options of the model.
+dataset = "fashion-mnist-14"  # | Name of the data set.
+split = "test"  # one of train, valid, test | Which part of the data set.
+n_per_class = 100  # at least 0 | Samples of each class: the first ones. 0 takes all.
+dataset_options = {}  # | Options of the data set, such as the path of its file.
+data_dir = "data"  # | Folder of downloads, below the repository.
+device = "auto"  # | auto, cpu, cuda, or one GPU of several such as cuda:1.
+dtype = "float32"  # one of float32, tf32, bfloat16 | Precision of weights and states.
+sites = [
+    "ln_1",
+    "input",
+    "attn",
+    "mlp",
+]  # one of ln_1, input, attn, mlp | Places to read.
+pools = ["mean", "last"]  # one of mean, last | Ways to make one point of a sample.
+decimation = 4  # at least 1 | TwoNN keeps one point in so many.
+label_k = 10  # at least 1 | Neighbours of the label overlap.
+range_max = 64  # at least 2 | Largest rank of distance ratios to keep, a power of two.
+seed = 0  # at least 0 | Of the random subsets.
+
+# %%
+import pandas as pd
+from myst_nb import glue
+
+from georep_utils import clouds, figures, io
+from georep_utils.data import datasets
+from georep_utils.geometry.quick_profile import quick_profile, top_range
+from georep_utils.models import load
 
 # %% tags=["hide-input"]
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-from IPython.display import Markdown
-from tqdm import tqdm
-
-from georep_utils import clouds as extract, figures
-from georep_utils.data import datasets
-from georep_utils.geometry import neighbors, overlap, scale_rules as dimension
-from georep_utils.models import load as models
-from georep_utils.io import RunPaths, UserError, safe_name
-
 figures.use_style()
-paths = RunPaths(run)
+paths = io.RunPaths(run)
 if not sites or not pools:
-    raise UserError(
-        "sites and pools name no place to listen; expected one of each, such as ln_1 and mean"
+    raise io.UserError(
+        "sites and pools name no place to listen; expected one of each, such as ln_1 "
+        "and mean"
     )
-data = datasets.load(dataset, split, n_per_class or None, data_dir, **dataset_options)
+io.note_facts(other_sites=len(sites) > 1, other_pools=len(pools) > 1)
+
+# %% [markdown]
+# Whoever reads a network makes two choices before anything is measured: *where* in a block to read,
+# and how to make *one point* of a whole sequence. The paper reads behind the first norm of each
+# block and takes the mean {cite}`valeriani2023`; it reports that other places give similar
+# profiles, and that pooling lowers the dimension without changing the shape. Here both are tried.
+
+# %%
+n_first = n_per_class or None
+data = datasets.load(dataset, split, n_first, data_dir, **dataset_options)
+io.note_facts(**data.facts())
+n = len(data)
 
 # %% [markdown]
 # ## Places and pools
@@ -72,127 +88,146 @@ data = datasets.load(dataset, split, n_per_class or None, data_dir, **dataset_op
 # | `attn` | the stream after the attention has been added |
 # | `mlp` | the stream after the MLP has been added: the input of the next block |
 #
-# Layer $L$ is the final norm for all of them. A sample is then one vector: the `mean` over its sequence, or the `last` place, which in
-# an autoregressive model is the only one that has seen the whole sequence. At the first layer that place holds one token and nothing else:
-# a layer where more than half of the points are copies of others is left out, and named.
-
-
-# %%
-def measure(site, pool):
-    """ID (TwoNN) and label overlap of every layer, read at `site` and pooled by `pool`."""
-    net = models.load(
-        model,
-        checkpoint or None,
-        device,
-        dtype,
-        site,
-        pool,
-        data_dir=data_dir,
-        **model_options,
-    )
-    folder = paths.representations.with_name("places") / safe_name(f"{site}-{pool}")
-    found = extract.extract(net, data, folder, progress=False)
-    largest, rows = min(range_max, 2 ** ((len(data) - 1).bit_length() - 1)), []
-    for layer in [layer for layer in found.layers if layer <= found.n_blocks]:
-        X, at = np.asarray(found[layer]), (layer, layer / found.n_blocks)
-        if (distinct := dimension.n_different(X)) < len(X) / 2:
-            print(
-                f"{site}, {pool}: layer {layer} has {distinct} different points of {len(X)} and is left out"
-            )
-            rows.append((site, pool, *at, np.nan, np.nan, np.nan))
-            continue
-        near = neighbors.nearest_neighbors(X, label_k, largest, device)
-        twonn = dimension.twonn_scaling(X, (decimation,), seed=seed, device=device)
-        shared = (
-            np.nan
-            if data.labels is None
-            else overlap.label_overlap(near, data.labels, label_k)
-        )
-        rows.append((site, pool, *at, twonn.id[0], twonn.id_err[0], shared))
-    return rows
-
+# Layer $L$ is the final norm for all of them. So `mlp` at one layer is `input` at the next, and the
+# curves of these two are the same curve, moved by one layer. `ln_1` differs from `input` by the
+# norm alone, which brings each token's vector to a common scale before the mean is taken.
+#
+# A sample is then one vector: the `mean` over its sequence, or the `last` place. In an
+# autoregressive model the last place is the only one that has seen the whole sequence, but at the
+# first layer it holds one token and nothing else. There, samples that end in the same token are
+# copies of each other.
+#
+# Each place is compared under the first pooling, and each other pooling at the first place:
 
 # %%
-cases = [(site, pools[0]) for site in sites] + [(sites[0], pool) for pool in pools[1:]]
-rows = [row for case in tqdm(cases, mininterval=1) for row in measure(*case)]
-columns = ["site", "pool", "layer", "depth", "id", "id_err", "label_overlap"]
-places = pd.DataFrame(rows, columns=columns).assign(n_samples=len(data))
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-places", "caption": "Intrinsic dimension (left) and label overlap (right) against relative depth, read at several places of each block (solid) and pooled in another way (dashed)."}, "image": {"alt": "Two panels against relative depth: intrinsic dimension and label overlap, a curve a place and pooling"}}
-fig, axes = figures.panels(2, width=9)
-shades = ["#00798c", "#d1495b", "#edae49", "#33333b", "#8c6bb1", "#4d9221"]
-for i, (site, pool) in enumerate(cases):
-    part = places[(places.site == site) & (places.pool == pool)]
-    style = {
-        "name": site,
-        "label": f"{site}, {pool}",
-        "color": shades[i % len(shades)],
-        "linestyle": "-" if pool == pools[0] else "--",
-        "marker": "",
-    }
-    figures.profile(axes[0], part.depth, part.id, part.id_err, **style)
-    figures.profile(axes[1], part.depth, part.label_overlap, **style)
-axes[0].set(ylabel="intrinsic dimension", ylim=(0, None))
-axes[1].set(ylabel=rf"label overlap  $\chi^{{l,gt}}_{{{label_k}}}$", ylim=(0, 1))
-for axis in axes:
-    figures.depth_axis(axis, "relative depth")
-axes[0].legend(fontsize=8.5)
-figures.note(
-    fig,
-    f"{run}: {model}, {data.name}, N = {len(data):,}; TwoNN, N/n = {decimation}; measured here",
-)
-plt.show()
+cases = [(site, pools[0]) for site in sites]
+cases += [(sites[0], pool) for pool in pools[1:]]
 
 # %% [markdown]
-# How alike the profiles are: correlation over the layers with the first row, mean height over its mean height, and where the
-# highest value is.
+# A place is part of a cloud's recipe, and so each case has a cloud of its own. The cloud of the
+# paper's choice may be there already, from another chapter that read the same samples.
 
 # %%
-wide = places.pivot(
-    index="layer", columns=["site", "pool"], values=["id", "label_overlap"]
-)
-compared = pd.DataFrame(
-    {
-        "correlation of ID": wide["id"].corrwith(wide["id"][cases[0]]),
-        "height of ID": wide["id"].mean() / wide["id"][cases[0]].mean(),
-        "highest ID at layer": wide["id"].idxmax(),
-        "correlation of overlap": wide["label_overlap"].corrwith(
-            wide["label_overlap"][cases[0]]
-        ),
-        "best overlap": wide["label_overlap"].max(),
-    }
-).reindex(cases)
+settings = {"device": device, "dtype": dtype, "data_dir": data_dir} | model_options
+largest = clouds.largest_rank(range_max, n)
+found = {}
+for site, pool in cases:
+    case = {"site": site, "pool": pool} | settings
+    source = load.source(model, checkpoint or None, **case)
+    cloud = clouds.represent(source, data)
+    found[site, pool] = clouds.find_neighbors(cloud, label_k, largest, device)
+
+# %% [markdown]
+# ## One profile a cloud
+#
+# All clouds are read in the same way: the dimension by TwoNN {cite}`facco2017` on disjoint random
+# subsets of $N$ / `decimation` points, and the share of the $k$ nearest neighbours that carry a
+# point's own label. A layer where more than half of the points are copies of others has no
+# dimension; it is left out, and named. Logits are not compared, because they belong to no block.
+
+# %%
+tables = []
+for (site, pool), cloud in found.items():
+    layers = {d: cloud[d] for d in cloud.layers if d <= cloud.n_blocks}
+    near = {layer: cloud.neighbors(layer) for layer in layers}
+    table = quick_profile(layers, near, data.labels, decimation, label_k, seed, device)
+    table["depth"] = table.layer / cloud.n_blocks
+    tables.append(table.assign(site=site, pool=pool, n_samples=n))
+
+# %% tags=["hide-input"]
+columns = "site pool layer depth id id_err label_overlap n_samples".split()
+places = pd.concat(tables)[columns]
+io.write_table(paths.results / "listening_places.csv", places)
+for row in places[places.id.isna()].itertuples():
+    print(f"{row.site}, {row.pool}: layer {row.layer} is mostly copies and is left out")
+
+# %% [markdown]
+# In {numref}`{{run}}-fig-places`, look at two things separately. Does a curve have the same *shape*
+# as the paper's choice: the same rise, the same layers at the top? And does it have the same
+# *height*? A conclusion about which layers matter needs the first only; a statement such as "this
+# layer has dimension 7" needs both.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-places", "caption": "Intrinsic dimension and, where there are labels, label overlap against relative depth, read at several places of each block (solid) and pooled in another way (dashed)."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth, a curve a place and pooling"}}
+samples = f"{data.name}, N = {n:,}"
+note = f"{run}: {model}, {samples}; TwoNN, N/n = {decimation}; measured here"
+figures.listening_places(places, label_k, note)
+
+# %% [markdown]
+# ## How alike are the profiles?
+#
+# Shape and height are told apart by two numbers. The *correlation* over the layers with the first
+# case does not see the height; the *ratio of the means* does not see the shape. Layers that can't
+# be told from the highest one, to within two standard errors of the difference, bound the top.
+
+# %%
+by_case = places.groupby(["site", "pool"], sort=False)
+tops = {case: top_range(t.layer, t.id, t.id_err) for case, t in by_case}
+wide = places.pivot(index="layer", columns=["site", "pool"], values="id")
+base = wide[cases[0]]
+compared = pd.DataFrame({"correlation": wide.corrwith(base)})
+compared["height"] = wide.mean() / base.mean()
+compared[["top_from", "top_to"]] = pd.DataFrame(tops).T
+
+# %% [markdown] tags=["only-labels"]
+# The same for the overlap with labels, with its highest value over the layers.
+
+# %% tags=["only-labels"]
+overlaps = places.pivot(index="layer", columns=["site", "pool"], values="label_overlap")
+base = overlaps[cases[0]]
+compared["overlap_correlation"] = overlaps.corrwith(base)
+compared["best_overlap"] = overlaps.max()
+
+# %% [markdown]
+# One row a case, the paper's choice first:
+
+# %%
+compared = compared.reindex(cases)
 compared.index = compared.index.set_names(["site", "pool"])
 compared.round(2)
 
+# %% [markdown]
+# A correlation over a few dozen layers is easily high: any two curves that rise and then fall
+# together have one. And it falls when a curve is merely moved: `mlp`, which is `input` moved by one
+# layer, shows by how much. So it takes a *low* correlation to say something, and the figure to say
+# what. Heights differ for a simple reason as well: what is read at the last place belongs to one
+# token, and an average over a sequence has lost whatever makes its tokens differ.
+
 # %% tags=["hide-input"]
-paths.results.mkdir(parents=True, exist_ok=True)
-places.to_csv(paths.results / "listening_places.csv", index=False, float_format="%.6g")
+glue("top-from", float(compared.top_from.iloc[0]), display=False)
+glue("top-to", float(compared.top_to.iloc[0]), display=False)
+
+# %% tags=["only-other_sites", "hide-input"]
+other_sites = compared.iloc[1 : len(sites)]
+glue("sites-correlation", float(other_sites.correlation.min()), display=False)
+glue("sites-lowest", float(other_sites.height.min()), display=False)
+glue("sites-highest", float(other_sites.height.max()), display=False)
+
+# %% tags=["only-other_pools", "hide-input"]
+other_pools = compared.iloc[len(sites) :]
+glue("pools-correlation", float(other_pools.correlation.min()), display=False)
+glue("pools-lowest", float(other_pools.height.min()), display=False)
+glue("pools-highest", float(other_pools.height.max()), display=False)
+
+# %% tags=["only-labels", "hide-input"]
+glue("overlap-lowest", float(compared.best_overlap.min()), display=False)
+glue("overlap-highest", float(compared.best_overlap.max()), display=False)
 
 # %% [markdown]
 # ## What we saw
+#
+# - In the paper's choice, the layers that can't be told from the one of highest dimension lie
+#   between {glue:text}`top-from:.0f` and {glue:text}`top-to:.0f`. The table says where they lie in
+#   the other cases.
 
-# %% tags=["hide-input"]
-site_rows, pool_rows = compared.iloc[1 : len(sites)], compared.iloc[len(sites) :]
+# %% [markdown] tags=["only-other_sites"]
+# - Other places of a block: the profile that agrees least has a correlation of
+#   {glue:text}`sites-correlation:.2f` with the paper's choice; the mean dimension is
+#   {glue:text}`sites-lowest:.2f` to {glue:text}`sites-highest:.2f` times as high.
 
+# %% [markdown] tags=["only-other_pools"]
+# - Other poolings: the lowest correlation is {glue:text}`pools-correlation:.2f`; the mean dimension
+#   is {glue:text}`pools-lowest:.2f` to {glue:text}`pools-highest:.2f` times as high.
 
-def told(part):
-    """Correlations and heights of some rows, in words."""
-    parts = [
-        f"`{site}` pooled by `{pool}`: profile correlated at {row['correlation of ID']:.2f}, {row['height of ID']:.2f} times as high, highest at layer {row['highest ID at layer']:.0f}"
-        for (site, pool), row in part.iterrows()
-    ]
-    return "; ".join(parts)
-
-
-lines = [
-    f"- The paper's choice (`{cases[0][0]}`, `{cases[0][1]}`) has its highest ID at layer {compared.iloc[0]['highest ID at layer']:.0f}."
-]
-lines += [f"- Other places: {told(site_rows)}."] * bool(len(site_rows))
-lines += [f"- Other pooling: {told(pool_rows)}."] * bool(len(pool_rows))
-if data.labels is not None and len(compared) > 1:
-    spread = compared["best overlap"]
-    lines.append(
-        f"- The best label overlap is between {spread.min():.2f} ({', '.join(spread.idxmin())}) and {spread.max():.2f} ({', '.join(spread.idxmax())})."
-    )
-Markdown("\n".join(lines))
+# %% [markdown] tags=["only-labels"]
+# - The best overlap with labels over the layers lies between {glue:text}`overlap-lowest:.2f` and
+#   {glue:text}`overlap-highest:.2f`, from the least to the most favourable case.

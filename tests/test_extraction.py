@@ -1,4 +1,4 @@
-"""Every sample is read once, interrupted work goes on where it stopped, and memory does not grow with the data."""
+"""Every sample is read once, interrupted work goes on, and memory does not grow with the data."""
 
 import subprocess
 import sys
@@ -22,16 +22,17 @@ WIDTH = 5
 
 
 class Toy:
-    """A model of texts with three layers: functions of a text's letters. It remembers the batches that it saw."""
+    """A model of texts with three layers. It remembers the batches that it saw."""
 
-    name, kind, n_blocks, layers, layer_names = (
-        "toy",
-        "text",
-        1,
-        [0, 1, 2],
-        ["h0", "ln_f", "logits"],
-    )
-    device, dtype, site, pool = torch.device("cpu"), "float32", "ln_1", "mean"
+    name = "toy"
+    kind = "text"
+    n_blocks = 1
+    layers = [0, 1, 2]
+    layer_names = ["h0", "ln_f", "logits"]
+    device = torch.device("cpu")
+    dtype = "float32"
+    site = "ln_1"
+    pool = "mean"
 
     def __init__(self, fails_at=None, memory=10**9):
         self.seen, self.fails_at, self.memory = [], fails_at, memory
@@ -275,7 +276,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 
 
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
-    """5,000 samples leave 100 MB of arrays, 1,000 leave 20; the largest memory of the two processes is the same."""
+    """5,000 samples leave 100 MB of arrays, 1,000 leave 20; both take the same memory at most."""
     peaks = {}
     for n in (1000, 5000):
         (tmp_path / str(n)).mkdir()

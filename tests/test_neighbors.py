@@ -1,4 +1,4 @@
-"""The neighbours are those of brute force in float64, whatever the data, the block, the device or the number of threads."""
+"""The neighbours are those of brute force in float64, whatever data, block, device or threads."""
 
 from pathlib import Path
 
@@ -9,41 +9,59 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from georep_utils.geometry import neighbors as room
-from georep_utils.geometry.neighbors import concatenate, load, nearest_neighbors, save
+from georep_utils.geometry import neighbors as module
+from georep_utils.geometry.neighbors import (
+    Neighbors,
+    concatenate,
+    largest_range,
+    load,
+    nearest_neighbors,
+    save,
+)
 from georep_utils.io import UserError
 
 REFERENCE = Path(__file__).parent / "data/reference_numbers.npz"
 FIELDS = ("distances", "indices", "mus", "radii", "rank_distances")
 RANKS = 2 ** np.arange(9)
+KINDS = [
+    "normal",
+    "far from the origin",
+    "tiny",
+    "huge",
+    "duplicated",
+    "lattice",
+    "tight clusters far apart",
+    "one outlier",
+    "identical",
+    "one column",
+]
 
 
 def _points(kind, n=600, d=24, seed=0):
     rng = np.random.default_rng(seed)
     normal = rng.standard_normal((n, d))
-    return {
+    made = {
         "normal": lambda: normal,
         "far from the origin": lambda: normal + 1e4,
         "tiny": lambda: normal * 1e-25,
         "huge": lambda: normal * 1e18,
         "duplicated": lambda: np.repeat(normal[: n // 12], 12, axis=0),
         "lattice": lambda: rng.integers(0, 3, (n, 5)),
-        "tight clusters far apart": lambda: 1e3 * np.repeat(normal[: n // 100], 100, axis=0) + 0.01 * normal,
+        "tight clusters far apart": lambda: (
+            1e3 * np.repeat(normal[: n // 100], 100, axis=0) + 0.01 * normal
+        ),
         "one outlier": lambda: np.where(np.arange(n)[:, None] == 5, 1e6, normal),
         "identical": lambda: np.ones((n, d)),
         "one column": lambda: normal[:, :1],
-    }[kind]().astype(np.float32)
-
-
-KINDS = ["normal", "far from the origin", "tiny", "huge", "duplicated", "lattice", "tight clusters far apart"]
-KINDS += ["one outlier", "identical", "one column"]
+    }
+    return made[kind]().astype(np.float32)
 
 
 @pytest.fixture(params=["cpu", "torch"])
 def backend(request, monkeypatch):
     """The kernels for CPU, and the code for GPU run by torch on CPU."""
     if request.param == "torch":
-        monkeypatch.setattr(room, "_search_cpu", room._search_torch)
+        monkeypatch.setattr(module, "_search_cpu", module._search_torch)
     return request.param
 
 
@@ -56,7 +74,7 @@ def _brute_force(X):
     return np.sqrt(np.maximum(np.take_along_axis(squares, order, axis=1), 0)), order
 
 
-def _same(a, b):
+def _assert_same(a, b):
     for name in FIELDS:
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
 
@@ -72,12 +90,14 @@ def test_neighbours_are_those_of_brute_force(kind):
         mus = distances[:, RANKS[1:]] / distances[:, RANKS[:-1]]
     np.testing.assert_allclose(found.mus, mus, rtol=1.2e-7)
     means = distances[:, RANKS].mean(axis=0)
-    np.testing.assert_allclose(found.radii, np.stack([means[:-1], means[1:]], axis=1), rtol=1.2e-7)
+    radii = np.stack([means[:-1], means[1:]], axis=1)
+    np.testing.assert_allclose(found.radii, radii, rtol=1.2e-7)
 
 
 def test_scikit_learn_agrees_on_normal_data():
     X = _points("normal")
-    distances, indices = NearestNeighbors(n_neighbors=31, algorithm="brute").fit(X.astype(np.float64)).kneighbors()
+    theirs = NearestNeighbors(n_neighbors=31, algorithm="brute").fit(X.astype(np.float64))
+    distances, indices = theirs.kneighbors()
     found = nearest_neighbors(X, maxk=31, range_max=2, device="cpu")
     np.testing.assert_array_equal(found.indices[:, 1:], indices)
     np.testing.assert_allclose(found.distances[:, 1:], distances, rtol=1e-6)
@@ -112,17 +132,18 @@ def test_selection_over_many_columns_is_exact():
 def test_columns_in_the_order_of_their_distance_change_nothing():
     X = _points("normal", n=2500, d=2)
     by = np.argsort(np.linalg.norm(X, axis=1))
-    plain, ordered = nearest_neighbors(X, 10, 64, device="cpu"), nearest_neighbors(X[by], 10, 64, device="cpu")
+    plain = nearest_neighbors(X, 10, 64, device="cpu")
+    ordered = nearest_neighbors(X[by], 10, 64, device="cpu")
     np.testing.assert_array_equal(plain.distances[by], ordered.distances)
     np.testing.assert_array_equal(plain.indices[by], by[ordered.indices])
 
 
 def test_a_limit_that_proves_too_low_is_noticed():
     X = _points("normal", n=2500, d=3)
-    unlucky = np.random.default_rng(0)
     near_first = np.argsort(np.linalg.norm(X - X[7], axis=1))
+    # Undoes the search's own shuffle, so that the nearest columns come first.
     placed = np.empty_like(X)
-    placed[unlucky.permutation(2500)] = X[near_first]  # undoes the shuffle: the nearest columns come first
+    placed[np.random.default_rng(0).permutation(2500)] = X[near_first]
     distances, order = _brute_force(placed)
     found = nearest_neighbors(placed, 10, 256, device="cpu")
     np.testing.assert_array_equal(found.indices, order[:, :11])
@@ -130,15 +151,22 @@ def test_a_limit_that_proves_too_low_is_noticed():
 
 
 @settings(max_examples=15, deadline=None)
-@given(block=st.integers(1, 700), kind=st.sampled_from(KINDS), cut=st.integers(1, 299), threads=st.integers(1, 3))
+@given(
+    block=st.integers(1, 700),
+    kind=st.sampled_from(KINDS),
+    cut=st.integers(1, 299),
+    threads=st.integers(1, 3),
+)
 def test_neither_block_nor_rows_nor_threads_change_a_bit(block, kind, cut, threads):
     X = _points(kind, n=300)
-    whole, before = nearest_neighbors(X, 20, 64, device="cpu"), torch.get_num_threads()
+    whole = nearest_neighbors(X, 20, 64, device="cpu")
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        _same(nearest_neighbors(X, 20, 64, device="cpu", block=block), whole)
-        parts = [nearest_neighbors(X, 20, 64, "cpu", block, rows) for rows in (slice(0, cut), slice(cut, None))]
-        _same(concatenate(parts), whole)
+        _assert_same(nearest_neighbors(X, 20, 64, device="cpu", block=block), whole)
+        first = nearest_neighbors(X, 20, 64, "cpu", block, slice(0, cut))
+        rest = nearest_neighbors(X, 20, 64, "cpu", block, slice(cut, None))
+        _assert_same(concatenate([first, rest]), whole)
     finally:
         torch.set_num_threads(before)
 
@@ -147,24 +175,78 @@ def test_neither_block_nor_rows_nor_threads_change_a_bit(block, kind, cut, threa
 def test_the_code_for_gpu_gives_the_bits_of_the_kernels(kind, monkeypatch):
     X = _points(kind, n=300)
     kernels = nearest_neighbors(X, 20, 256, device="cpu")
-    monkeypatch.setattr(room, "_search_cpu", room._search_torch)
-    _same(nearest_neighbors(X, 20, 256, device="cpu", block=97), kernels)
+    monkeypatch.setattr(module, "_search_cpu", module._search_torch)
+    _assert_same(nearest_neighbors(X, 20, 256, device="cpu", block=97), kernels)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_gpu_finds_the_same_neighbours(kind):
     X = _points(kind)
-    here, there = nearest_neighbors(X, 20, 256, device="cpu"), nearest_neighbors(X, 20, 256, device="cuda")
+    here = nearest_neighbors(X, 20, 256, device="cpu")
+    there = nearest_neighbors(X, 20, 256, device="cuda")
     np.testing.assert_array_equal(here.indices, there.indices)
     np.testing.assert_allclose(here.rank_distances, there.rank_distances, rtol=1.2e-7)
 
 
 def test_the_first_two_neighbours_alone_agree_with_the_long_search():
     X = _points("normal")
-    two, many = nearest_neighbors(X, 2, 2, device="cpu"), nearest_neighbors(X, 50, 256, device="cpu")
+    two = nearest_neighbors(X, 2, 2, device="cpu")
+    many = nearest_neighbors(X, 50, 256, device="cpu")
     np.testing.assert_array_equal(two.indices, many.indices[:, :3])
     np.testing.assert_array_equal(two.mus[:, 0], many.mus[:, 0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_part_of_a_table_is_what_a_narrower_search_finds(kind, backend):
+    X = _points(kind, n=700)
+    wide = nearest_neighbors(X, 50, 512, device="cpu")
+    for maxk, range_max in ((50, 512), (50, 2), (2, 512), (2, 2), (1, 4), (20, 64), (33, 256)):
+        narrow = nearest_neighbors(X, maxk, range_max, device="cpu")
+        _assert_same(wide.first(maxk, range_max), narrow)
+    _assert_same(wide.first(30, 128).first(20, 64), wide.first(20, 64))
+
+
+def test_the_first_part_of_saved_neighbours_stays_on_disk(tmp_path):
+    found = nearest_neighbors(_points("normal"), 20, 64, device="cpu")
+    save(found, tmp_path, "layer_03")
+    part = load(tmp_path, "layer_03").first(5, 8)
+    _assert_same(part, found.first(5, 8))
+    assert isinstance(part.indices, np.memmap)
+    save(part, tmp_path, "narrow")
+    _assert_same(load(tmp_path, "narrow"), part)
+
+
+def test_a_table_without_distances_at_ranks_has_a_first_part_without_them():
+    found = nearest_neighbors(_points("normal"), 20, 64, device="cpu")
+    without = Neighbors(found.distances, found.indices, found.mus, found.radii)
+    assert without.first(5, 8).rank_distances is None
+    np.testing.assert_array_equal(without.first(5, 8).mus, found.mus[:, :3])
+
+
+@pytest.mark.parametrize(
+    ("maxk", "range_max", "said"),
+    [
+        (21, 8, "maxk=21, but 20 neighbours are stored.*search again"),
+        (0, 8, "maxk=0.*expected 1 to 20"),
+        (5, 128, "range_max=128, but ratios up to rank 64 are stored.*search again"),
+        (5, 12, "range_max=12.*power of two from 2 to 64"),
+        (5, 1, "range_max=1,.*power of two from 2 to 64"),
+    ],
+)
+def test_more_than_a_table_stores_is_refused_in_one_line(maxk, range_max, said):
+    found = nearest_neighbors(_points("normal"), 20, 64, device="cpu")
+    with pytest.raises(UserError, match=said) as error:
+        found.first(maxk, range_max)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("n", "at_most", "expected"),
+    [(3, 1024, 2), (1024, 1024, 512), (1025, 1024, 1024), (5000, 1024, 1024), (5000, 100, 64)],
+)
+def test_the_largest_range_is_a_power_of_two_below_the_number_of_points(n, at_most, expected):
+    assert largest_range(n, at_most) == expected
 
 
 def test_other_settings_of_torch_are_left_alone():
@@ -180,9 +262,11 @@ def test_saved_neighbours_come_back_memory_mapped(tmp_path):
     found = nearest_neighbors(_points("normal"), 5, 8, device="cpu")
     save(found, tmp_path, "layer_03")
     back = load(tmp_path, "layer_03")
-    _same(found, back)
+    _assert_same(found, back)
     assert isinstance(back.distances, np.memmap)
-    assert (back.distances.dtype, back.indices.dtype, back.mus.dtype) == (np.float32, np.int32, np.float32)
+    assert back.distances.dtype == np.float32
+    assert back.indices.dtype == np.int32
+    assert back.mus.dtype == np.float32
     assert not list(tmp_path.glob(".*"))
     (tmp_path / "layer_03.mus.npy").unlink()
     with pytest.raises(UserError, match="layer_03.mus.npy is missing"):
@@ -192,7 +276,8 @@ def test_saved_neighbours_come_back_memory_mapped(tmp_path):
 def test_a_memory_mapped_array_serves_as_points(tmp_path):
     np.save(tmp_path / "X.npy", _points("normal"))
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
-    _same(nearest_neighbors(X, 5, 8, device="cpu"), nearest_neighbors(np.array(X), 5, 8, device="cpu"))
+    mapped = nearest_neighbors(X, 5, 8, device="cpu")
+    _assert_same(mapped, nearest_neighbors(np.array(X), 5, 8, device="cpu"))
 
 
 @pytest.mark.parametrize(
@@ -209,8 +294,8 @@ def test_a_memory_mapped_array_serves_as_points(tmp_path):
         ({"range_max": 32}, "range_max=32.*power of two from 2 to 16"),
         ({"range_max": 1}, "range_max=1 "),
         ({"block": 0}, "block=0"),
-        ({"device": "tpu"}, "device='tpu'.*auto"),
-        ({"device": f"cuda:{torch.cuda.device_count()}"}, "CUDA devices are visible.*cpu"),
+        ({"device": "tpu"}, "device is 'tpu'.*auto"),
+        ({"device": f"cuda:{torch.cuda.device_count()}"}, "device is 'cuda:.*CUDA GPU.*cpu"),
         ({"rows": slice(0, 30, 2)}, "consecutive"),
         ({"rows": slice(40, 50)}, "consecutive"),
     ],
@@ -231,6 +316,7 @@ def test_the_row_that_is_not_finite_is_named(value, backend):
 
 
 def test_a_block_that_cannot_fit_is_refused(backend, monkeypatch):
-    monkeypatch.setattr(room.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1 << 20}))
+    little = type("Memory", (), {"available": 1 << 20})
+    monkeypatch.setattr(module.psutil, "virtual_memory", lambda: little)
     with pytest.raises(UserError, match="block=600 rows need .* GiB.*lower block"):
         nearest_neighbors(_points("normal"), 5, 8, device="cpu", block=600)

@@ -17,21 +17,26 @@ def reference():
 
 @pytest.fixture(scope="module")
 def cloud():
-    return nearest_neighbors(np.random.default_rng(0).standard_normal((2000, 8)), maxk=30, range_max=2)
+    return nearest_neighbors(
+        np.random.default_rng(0).standard_normal((2000, 8)), maxk=30, range_max=2
+    )
 
 
 @pytest.fixture(scope="module")
 def other_cloud():
-    return nearest_neighbors(np.random.default_rng(1).standard_normal((2000, 8)), maxk=30, range_max=2)
+    return nearest_neighbors(
+        np.random.default_rng(1).standard_normal((2000, 8)), maxk=30, range_max=2
+    )
 
 
 @pytest.mark.parametrize("k", [10, 30])
 def test_overlaps_equal_those_of_the_authors_functions(reference, k):
-    a, b = (nearest_neighbors(reference[name], maxk=50, range_max=64) for name in ("X", "X2"))
-    assert overlap.label_overlap(a, reference["labels"], k) == pytest.approx(
-        float(reference[f"label_overlap_k{k}"]), abs=1e-6
-    )
-    assert overlap.data_overlap(a, b, k) == pytest.approx(float(reference[f"data_overlap_k{k}"]), abs=1e-6)
+    a = nearest_neighbors(reference["X"], maxk=50, range_max=64)
+    b = nearest_neighbors(reference["X2"], maxk=50, range_max=64)
+    with_labels = float(reference[f"label_overlap_k{k}"])
+    with_b = float(reference[f"data_overlap_k{k}"])
+    assert overlap.label_overlap(a, reference["labels"], k) == pytest.approx(with_labels, abs=1e-6)
+    assert overlap.data_overlap(a, b, k) == pytest.approx(with_b, abs=1e-6)
 
 
 def test_a_representation_overlaps_with_itself_and_with_its_rotation(cloud):
@@ -44,23 +49,29 @@ def test_a_representation_overlaps_with_itself_and_with_its_rotation(cloud):
 
 @pytest.mark.parametrize("k", [1, 10, 30])
 def test_independent_representations_overlap_at_chance(cloud, other_cloud, k):
-    chance, n = k / 1999, 2000
-    assert overlap.data_overlap(cloud, other_cloud, k) == pytest.approx(chance, abs=5 * (chance / (n * k)) ** 0.5)
+    chance = k / 1999
+    error = (chance / (2000 * k)) ** 0.5
+    assert overlap.data_overlap(cloud, other_cloud, k) == pytest.approx(chance, abs=5 * error)
 
 
 def test_the_overlap_of_two_layers_is_symmetric_and_counts_shared_neighbors(cloud, other_cloud):
-    shared = [len(set(a[1:11]) & set(b[1:11])) / 10 for a, b in zip(cloud.indices, other_cloud.indices)]
-    assert overlap.data_overlap(cloud, other_cloud, 10) == pytest.approx(np.mean(shared), abs=1e-12)
-    assert overlap.data_overlap(other_cloud, cloud, 10) == pytest.approx(np.mean(shared), abs=1e-12)
+    pairs = zip(cloud.indices[:, 1:11], other_cloud.indices[:, 1:11], strict=True)
+    shared = np.mean([len(set(a) & set(b)) / 10 for a, b in pairs])
+    assert overlap.data_overlap(cloud, other_cloud, 10) == pytest.approx(shared, abs=1e-12)
+    assert overlap.data_overlap(other_cloud, cloud, 10) == pytest.approx(shared, abs=1e-12)
 
 
-def test_shuffled_labels_overlap_at_chance_and_separated_classes_at_one(cloud):
+def test_shuffled_labels_overlap_at_chance(cloud):
     labels = np.random.default_rng(3).permutation(np.repeat(np.arange(10), 200))
     assert overlap.label_overlap(cloud, labels, 30) == pytest.approx(199 / 1999, abs=0.006)
-    points = np.random.default_rng(4).standard_normal((500, 3)) + 1000 * np.repeat(np.arange(5), 100)[:, None]
+
+
+def test_separated_classes_overlap_at_one():
+    labels = np.repeat(np.arange(5), 100)
+    points = np.random.default_rng(4).standard_normal((500, 3)) + 1000 * labels[:, None]
     apart = nearest_neighbors(points, maxk=30, range_max=2)
-    assert overlap.label_overlap(apart, np.repeat(np.arange(5), 100), 30) == 1
-    assert overlap.knn_accuracy(apart, np.repeat(np.arange(5), 100), 5) == 1
+    assert overlap.label_overlap(apart, labels, 30) == 1
+    assert overlap.knn_accuracy(apart, labels, 5) == 1
 
 
 def test_weighting_lets_a_rare_class_count_as_much_as_a_common_one(cloud):
@@ -69,14 +80,14 @@ def test_weighting_lets_a_rare_class_count_as_much_as_a_common_one(cloud):
     hits = (labels[cloud.indices[:, 1:11]] == labels[:, None]).mean(axis=1)
     by_class = (hits[labels == 0].mean() + hits[labels == 1].mean()) / 2
     assert overlap.label_overlap(cloud, labels, 10) == pytest.approx(by_class, abs=1e-12)
-    assert overlap.label_overlap(cloud, labels, 10, weighted=False) == pytest.approx(hits.mean(), abs=1e-12)
+    by_point = overlap.label_overlap(cloud, labels, 10, weighted=False)
+    assert by_point == pytest.approx(hits.mean(), abs=1e-12)
 
 
 def test_labels_may_be_names(cloud):
     codes = np.arange(2000) % 3
-    assert overlap.label_overlap(cloud, np.array(["a.1", "b.2", "c.3"])[codes], 10) == overlap.label_overlap(
-        cloud, codes, 10
-    )
+    names = np.array(["a.1", "b.2", "c.3"])[codes]
+    assert overlap.label_overlap(cloud, names, 10) == overlap.label_overlap(cloud, codes, 10)
 
 
 def _families(n=600):
@@ -95,10 +106,10 @@ def test_remote_homology_leaves_out_the_own_family_as_asked(exclude):
     for i in range(len(family)):
         others = neighbors.indices[i, 1:]
         if exclude == "before":
-            expected.append(np.mean(superfamily[others[family[others] != family[i]][:10]] == superfamily[i]))
-        else:
-            near = others[:10]
-            expected.append(np.mean((superfamily[near] == superfamily[i]) & (family[near] != family[i])))
+            others = others[family[others] != family[i]]
+        near = others[:10]
+        hits = (superfamily[near] == superfamily[i]) & (family[near] != family[i])
+        expected.append(np.mean(hits))
     found = overlap.remote_homology(neighbors, superfamily, family, 10, exclude=exclude)
     assert found == pytest.approx(np.mean(expected), abs=1e-12)
     assert found < overlap.label_overlap(neighbors, superfamily, 10)
@@ -121,7 +132,8 @@ def test_remote_homology_refuses_a_point_that_runs_out_of_strangers():
 
 
 def test_the_nearest_neighbor_classifier_is_leave_one_out_and_ties_go_to_the_nearest():
-    neighbors = nearest_neighbors(np.array([[0.0], [1.0], [2.1], [3.3], [10.0], [11.5]]), maxk=3, range_max=2)
+    points = np.array([[0.0], [1.0], [2.1], [3.3], [10.0], [11.5]])
+    neighbors = nearest_neighbors(points, maxk=3, range_max=2)
     labels = np.array([0, 1, 0, 0, 1, 1])
     assert overlap.knn_accuracy(neighbors, labels, 1) == pytest.approx(3 / 6)
     assert overlap.knn_accuracy(neighbors, labels, 2) == pytest.approx(3 / 6)
@@ -132,9 +144,12 @@ def test_the_nearest_neighbor_classifier_is_leave_one_out_and_ties_go_to_the_nea
 
 def test_bad_input_is_one_clear_line(cloud, other_cloud):
     labels = np.arange(2000) % 4
-    small = nearest_neighbors(np.random.default_rng(6).standard_normal((40, 3)), maxk=39, range_max=2)
+    few_points = np.random.default_rng(6).standard_normal((40, 3))
+    small = nearest_neighbors(few_points, maxk=39, range_max=2)
     cases = {
-        "k = 31, but only 30 neighbours are stored": lambda: overlap.label_overlap(cloud, labels, 31),
+        "k = 31, but only 30 neighbours are stored": lambda: overlap.label_overlap(
+            cloud, labels, 31
+        ),
         "k must be at least 1 and below 2000": lambda: overlap.label_overlap(cloud, labels, 2000),
         "k = 0 neighbours": lambda: overlap.data_overlap(cloud, other_cloud, 0),
         "k must be at least 1 and below 40": lambda: overlap.knn_accuracy(small, labels[:40], 40),

@@ -1,4 +1,7 @@
-"""Write TensorFlow V2 checkpoints for tests. Shares no code with the reader, so that the two can check each other."""
+"""TensorFlow V2 checkpoints for tests, true and forged.
+
+Shares no code with the reader, so that the two can check each other.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,24 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-TYPES = {"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "complex64": 8, "int64": 9}
-TYPES |= {"bool": 10, "uint16": 17, "complex128": 18, "float16": 19, "uint32": 22, "uint64": 23}
-BFLOAT16, STRING = 14, 7
+TYPES = {
+    "float32": 1,
+    "float64": 2,
+    "int32": 3,
+    "uint8": 4,
+    "int16": 5,
+    "int8": 6,
+    "complex64": 8,
+    "int64": 9,
+    "bool": 10,
+    "uint16": 17,
+    "complex128": 18,
+    "float16": 19,
+    "uint32": 22,
+    "uint64": 23,
+}
+STRING = 7
+BFLOAT16 = 14
 
 
 def write_tf_checkpoint(
@@ -25,31 +43,42 @@ def write_tf_checkpoint(
 ) -> None:
     """Write PREFIX.index and `n_shards` data files that hold `arrays`.
 
-    `shards` says which shard a variable goes to (otherwise in turn); `slices` cuts a variable into parts, written in
-    order; `bfloat16` names float32 arrays to be stored with their lower halves cut off. Bytes of a shard are in the
-    order of the names, as TensorFlow writes them.
+    `shards` says which shard a variable goes to (otherwise in turn); `slices` cuts a variable into
+    parts, written in order; `bfloat16` names float32 arrays to be stored with their lower halves
+    cut off. Bytes of a shard are in the order of the names, as TensorFlow writes them.
     """
-    slices, records, used = slices or {}, {b"": header(n_shards)}, [0] * n_shards
+    slices = slices or {}
     Path(prefix).parent.mkdir(parents=True, exist_ok=True)
-    paths = [Path(f"{prefix}.data-{shard:05d}-of-{n_shards:05d}") for shard in range(n_shards)]
-    for path in paths:
-        path.write_bytes(b"")
+    contents = [bytearray() for _ in range(n_shards)]
+    records = {b"": header(n_shards)}
     for i, name in enumerate(sorted(arrays, key=str.encode)):
-        array, key = np.asarray(arrays[name]), name.encode()
+        array = np.asarray(arrays[name])
         shard = shards[name] if shards else i % n_shards
         kind = BFLOAT16 if name in bfloat16 else TYPES[array.dtype.name]
-        places = slices.get(name, [])
-        if places:
-            full = [[(part.start, part.stop - part.start) for part in place] for place in places]
-            records[key] = entry(kind, array.shape, slices=full)
-        for place in places or [...]:
-            part = np.ascontiguousarray(array[place]).reshape(np.shape(array[place]))
-            raw = (part.view("<u4") >> 16).astype("<u2").tobytes() if kind == BFLOAT16 else part.tobytes()
-            part_key = key if place is ... else slice_key(name, [(cut.start, cut.stop - cut.start) for cut in place])
-            records[part_key] = entry(kind, part.shape, shard, used[shard], len(raw), masked_crc(raw))
-            with paths[shard].open("ab") as stream:
-                used[shard] += stream.write(raw)
+        keys = {name.encode(): ...}
+        if name in slices:
+            places = slices[name]
+            records[name.encode()] = entry(kind, array.shape, slices=map(_spans, places))
+            keys = {slice_key(name, _spans(place)): place for place in places}
+        for key, place in keys.items():
+            part = array[place]
+            raw = _bytes(part, kind)
+            offset = len(contents[shard])
+            records[key] = entry(kind, part.shape, shard, offset, len(raw), masked_crc(raw))
+            contents[shard] += raw
+    for shard, content in enumerate(contents):
+        Path(f"{prefix}.data-{shard:05d}-of-{n_shards:05d}").write_bytes(content)
     Path(f"{prefix}.index").write_bytes(table(sorted(records.items()), block_size))
+
+
+def _spans(place: tuple[slice, ...]) -> list[tuple[int, int]]:
+    return [(cut.start, cut.stop - cut.start) for cut in place]
+
+
+def _bytes(array: np.ndarray, kind: int) -> bytes:
+    if kind != BFLOAT16:
+        return array.tobytes()
+    return (np.ascontiguousarray(array).view("<u4") >> 16).astype("<u2").tobytes()
 
 
 def masked_crc(raw: bytes) -> int:
@@ -57,8 +86,12 @@ def masked_crc(raw: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32
 
 
+# ----------------------------------------------------------------------------------------- protobuf
+
+
 def varint(value: int) -> bytes:
-    value, out = value % 2**64, bytearray()
+    value %= 2**64
+    out = bytearray()
     while value > 127:
         out.append(value % 128 + 128)
         value //= 128
@@ -75,7 +108,8 @@ def message(field: int, body: bytes) -> bytes:
 
 
 def header(n_shards: int, endianness: int = 0, min_consumer: int = 0) -> bytes:
-    return number(1, n_shards) + number(2, endianness) + message(3, number(1, 1) + number(2, min_consumer))
+    versions = number(1, 1) + number(2, min_consumer)
+    return number(1, n_shards) + number(2, endianness) + message(3, versions)
 
 
 def entry(
@@ -87,69 +121,97 @@ def entry(
     crc: int | None = None,
     slices: Iterable[Iterable[tuple[int, int | None]]] = (),
 ) -> bytes:
-    """A BundleEntryProto. Each slice is (start, length) a dimension; None as length is the whole dimension."""
-    body = number(1, kind) + message(2, b"".join(message(2, number(1, dim)) for dim in shape))
+    """A BundleEntryProto. Each slice is (start, length) a dimension; None is the whole of it."""
+    dims = b"".join(message(2, number(1, dim)) for dim in shape)
+    body = number(1, kind) + message(2, dims)
     body += number(3, shard) + number(4, offset) + number(5, size)
-    body += b"" if crc is None else varint(6 << 3 | 5) + struct.pack("<I", crc)
+    if crc is not None:
+        body += varint(6 << 3 | 5) + struct.pack("<I", crc)
     for spans in slices:
-        extents = [number(1, start) + (b"" if n is None else b"\x10" + varint(n)) for start, n in spans]
-        body += message(7, b"".join(message(1, extent) for extent in extents))
+        extents = b""
+        for start, length in spans:
+            extent = number(1, start)
+            if length is not None:
+                extent += b"\x10" + varint(length)
+            extents += message(1, extent)
+        body += message(7, extents)
     return body
 
 
 def slice_key(name: str, spans: Sequence[tuple[int, int]]) -> bytes:
     """TensorFlow's ordered code of (0, name, rank, start, length, start, length, ...)."""
-    escaped = b"".join({0: b"\0\xff", 255: b"\xff\0"}.get(byte, bytes([byte])) for byte in name.encode())
-    return b"\0" + escaped + b"\0\x01\x01" + bytes([len(spans)]) + b"".join(ordered(n) for span in spans for n in span)
+    escapes = {0: b"\0\xff", 255: b"\xff\0"}
+    key = b"\0"
+    for byte in name.encode():
+        key += escapes.get(byte, bytes([byte]))
+    key += b"\0\x01\x01" + bytes([len(spans)])
+    for start, length in spans:
+        key += ordered(start) + ordered(length)
+    return key
 
 
 def ordered(value: int) -> bytes:
-    """A signed number: sign bit, one more such bit for each further byte, a delimiter, the payload."""
+    """A signed number: sign bit, one more such bit for each further byte, delimiter, payload."""
     size = 1
     while not -(2 ** (7 * size - 1)) <= value < 2 ** (7 * size - 1):
         size += 1
     sign = "1" if value >= 0 else "0"
     payload = format(value % 2 ** (7 * size), f"0{7 * size}b")
-    assert size < 9 and (payload[0] != sign)
+    assert size < 9
+    assert payload[0] != sign
     return int(sign * size + payload, 2).to_bytes(size, "big")
+
+
+# ---------------------------------------------------------------------------------------- the table
 
 
 def table(items: Iterable[tuple[bytes, bytes]], block_size: int = 262144, kind: int = 0) -> bytes:
     """A table file of `items`, in the order given, whether or not that is allowed."""
-    out, handles, pending, filled = b"", [], [], 0
+    out = b""
+    handles = []
+    pending = []
     items = list(items)
     for i, (key, value) in enumerate(items):
         pending.append((key, value))
-        filled += len(key) + len(value)
-        if filled >= block_size or i + 1 == len(items):
-            last = i + 1 == len(items)
-            separator = bytes([key[0] + 1]) if last and key[:1] not in (b"", b"\xff") else key
-            handles.append((separator, place(out, raw := block(pending))))
-            out, pending, filled = out + sealed(raw, kind), [], 0
+        filled = sum(len(key) + len(value) for key, value in pending)
+        last = i + 1 == len(items)
+        if filled >= block_size or last:
+            separator = key
+            if last and key[:1] not in (b"", b"\xff"):
+                separator = bytes([key[0] + 1])
+            raw = block(pending)
+            handles.append((separator, place(out, raw)))
+            out += sealed(raw, kind)
+            pending = []
     return close(out, handles)
 
 
 def close(out: bytes, handles: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The end of a table file after its data blocks: an empty meta block, the index of `handles`, the footer."""
+    """The end of a table after its data blocks: an empty meta block, index of `handles`, footer."""
     meta = place(out, block([]))
     out += sealed(block([]))
-    index = place(out, raw := block(handles, restart_interval=1))
+    raw = block(handles, restart_interval=1)
+    index = place(out, raw)
     out += sealed(raw)
     return out + (meta + index).ljust(40, b"\0") + bytes.fromhex("57fb808b247547db")
 
 
 def place(out: bytes, raw: bytes) -> bytes:
+    """Where the block `raw` lies if it is put behind `out`."""
     return varint(len(out)) + varint(len(raw))
 
 
 def sealed(raw: bytes, kind: int = 0) -> bytes:
+    """A block with its compression `kind` and checksum."""
     raw += bytes([kind])
     return raw + struct.pack("<I", masked_crc(raw))
 
 
 def block(items: Iterable[tuple[bytes, bytes]], restart_interval: int = 16) -> bytes:
-    """Keys share their beginning with the key before; every `restart_interval`-th is spelled out."""
-    out, restarts, before = b"", [0], b""
+    """Keys share their beginning with the key before; every `restart_interval`-th is whole."""
+    out = b""
+    restarts = [0]
+    before = b""
     for i, (key, value) in enumerate(items):
         shared = 0
         if i % restart_interval == 0:
@@ -157,6 +219,9 @@ def block(items: Iterable[tuple[bytes, bytes]], restart_interval: int = 16) -> b
         else:
             while shared < min(len(key), len(before)) and key[shared] == before[shared]:
                 shared += 1
-        out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
+        out += varint(shared) + varint(len(key) - shared) + varint(len(value))
+        out += key[shared:] + value
         before = key
-    return out + b"".join(struct.pack("<I", restart) for restart in [*restarts, len(restarts)])
+    for restart in [*restarts, len(restarts)]:
+        out += struct.pack("<I", restart)
+    return out

@@ -1,4 +1,16 @@
-"""Any Hugging Face transformer, and the places in it where the paper listens: found by structure, or named."""
+"""Any transformer of the Hugging Face hub, read where the paper reads its models.
+
+A model is a network, the reader that turns samples into its input (a tokenizer or an image
+processor), and L + 1 hook points: one in each of its L blocks, and one behind them (`hooks`).
+
+    batch, weights = tokens of the samples, and how much each token counts
+    x_l            = state of the network at hook point l, (batch, T, width)
+    forward        = sum over t of weights[:, t] x_l[:, t], for each l
+
+With weights of 1/n on the n tokens of a sample this is the mean over its sequence, as in the paper;
+with a single 1 it is one token. Padding never counts, and special tokens (class, start, end) only
+on request. Encoder-decoder models are read in their encoder.
+"""
 
 from __future__ import annotations
 
@@ -12,180 +24,399 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from georep_utils.models.hub_files import load_network, load_reader, open_image, quiet
-from georep_utils.io import UserError
-from georep_utils.precision import find_device, matmul_precision, speed_up
-from georep_utils.models.hooks import SITES, Tap, find_blocks, find_taps, first_tensor, image_size, listening
+from georep_utils.io import UserError, open_image
+from georep_utils.models import hub_files
+from georep_utils.models.hooks import (
+    HookPoint,
+    attached,
+    find_blocks,
+    find_hook_points,
+    first_tensor,
+    image_size,
+)
+from georep_utils.precision import matmul_precision, speed_up
 
-SPACED_RARE = str.maketrans({letter: "X" for letter in "UZOB.-"})
+KINDS = ("text", "protein", "image")
+
+# Protein models of BERT's type read residues as words, and know only the 20 usual ones and X.
+RARE_AS_X = str.maketrans({letter: "X" for letter in "UZOB.-"})
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run file may say of a Hugging Face model under `model_options`.
+
+    blocks, final_norm
+        Dotted names of the list of blocks and of the module to read behind them; None to find them.
+    norm
+        Dotted name, inside a block, of the module to read for site "ln_1"; None to find it.
+    special_tokens
+        Whether special tokens count in the mean.
+    max_length
+        The most tokens that a sample may have; None for the size of a learned position table, or
+        no limit.
+    kind
+        "text", "protein" or "image"; None for protein if it is an ESM, image if it takes pixels,
+        else text. Protein models other than ESM get their residues spaced and rare letters as X.
+    revision
+        The revision of a model of the hub.
+    local_files_only
+        Never ask the hub.
+    """
+
+    blocks: str | None = None
+    norm: str | None = None
+    final_norm: str | None = None
+    special_tokens: bool = False
+    max_length: int | None = None
+    kind: str | None = None
+    revision: str | None = None
+    local_files_only: bool = False
+
+    def __post_init__(self):
+        for name in ("blocks", "norm", "final_norm", "revision"):
+            value = getattr(self, name)
+            self._require(value is None or isinstance(value, str), name, "a name")
+        for name in ("special_tokens", "local_files_only"):
+            self._require(isinstance(getattr(self, name), bool), name, "true or false")
+        length = self.max_length
+        is_length = isinstance(length, int) and not isinstance(length, bool) and length >= 1
+        self._require(length is None or is_length, "max_length", "a whole number of tokens")
+        self._require(self.kind in (None, *KINDS), "kind", f"one of {', '.join(KINDS)}")
+
+    def _require(self, condition: bool, name: str, expected: str) -> None:
+        if not condition:
+            raise UserError(
+                f"{name} is {getattr(self, name)!r}; expected {expected}, or nothing: correct "
+                "model_options"
+            )
+
+
+def files(place: str | Path, untrained: bool = False) -> list[Path]:
+    """The files that decide the representations of the model in the folder `place`.
+
+    They are its configuration, what reads its inputs and, unless it is untrained, its weights.
+
+    Raises
+    ------
+    UserError
+        If the configuration or a part of the weights is missing.
+    """
+    folder = Path(place)
+    weights = [] if untrained else hub_files.weight_files(folder)
+    return [hub_files.config_file(folder), *hub_files.input_files(folder), *weights]
 
 
 def load(
-    name_or_path: str, device="auto", dtype="float32", site="ln_1", pool="mean", blocks=None, norm=None, final_norm=None,
-    special_tokens=False, max_length=None, kind=None, random_init_seed=None, revision=None, local_files_only=False,
-) -> HFModel:  # fmt: skip
-    """A Hugging Face transformer in eval mode, ready to give one pooled vector a sample and layer.
+    place: str | Path,
+    name: str,
+    device: torch.device,
+    dtype: str,
+    site: str,
+    pool: str,
+    random_init_seed: int | None,
+    options: Options,
+) -> HFModel:
+    """A Hugging Face model ready to be read: see `georep_utils.models.load.load`, which calls this.
 
-    Layers 0..L-1 are read in the L blocks at `site`: "ln_1" (the paper's: output of the first normalisation, or the
-    block's input where it has none before its attention, as in BERT), "input" (the block's input), "attn" (the residual
-    stream after attention), "mlp" (the block's output). Layer L is the final norm, or the last block's output where
-    nothing normalises it. Encoder-decoder models are read in their encoder.
-    blocks, final_norm: dotted names; norm: dotted name inside a block. None: found by a trial run on the CPU.
-    pool: "mean" or "last" over a sample's own tokens; special tokens count only with `special_tokens`.
-    max_length: the most tokens a sample may have; None: the size of a learned position table, or no limit.
-    kind: "text", "protein" or "image"; None: protein for ESM, image for pixel models, else text. Protein models other
-    than ESM get their residues spaced and rare letters as X.
-    random_init_seed: random weights of the true configuration instead of the trained ones.
-    UserError for what can't be loaded, has no transformer blocks, or does not fit the options. No remote code is run."""
-    for value, allowed, what in ((dtype, ("float32", "tf32", "bfloat16"), "dtype"), (site, SITES, "site"),
-                                 (pool, ("mean", "last"), "pool"), (kind, (None, "text", "protein", "image"), "kind")):  # fmt: skip
-        if value not in allowed:
-            raise UserError(f"{what} is {value!r}; expected one of {', '.join(map(str, allowed))}")
-    device = find_device(device, dtype)
-    source = {"revision": revision, "local_files_only": local_files_only, "trust_remote_code": False}
-    net, missing = load_network(name_or_path, source, dtype, random_init_seed)
-    config, main_input = net.config, net.main_input_name
-    if main_input not in ("input_ids", "pixel_values"):
-        raise UserError(f"{name_or_path} takes {main_input}; expected a model of texts, proteins or images")
-    kind = kind or ("image" if main_input == "pixel_values" else "protein" if config.model_type == "esm" else "text")
-    if (kind == "image") != (main_input == "pixel_values"):
-        raise UserError(f"{name_or_path} takes {main_input}, which does not fit kind {kind!r}; leave kind out")
-    blocks = find_blocks(net, name_or_path, blocks)
-    taps, n_tokens = find_taps(net, name_or_path, blocks, site, norm, final_norm)
-    read = (f"{blocks}.", *(f"{tap.module}." for tap in taps))
-    if lost := [key for key in missing if key.startswith(read) or "embed" in key]:
-        raise UserError(f"{name_or_path} has no weights for {lost[0]}; expected all of them, or set random_init_seed")
-    prefix = n_tokens - n_patches(config, image_size(config)) if kind == "image" else 0
-    if prefix < 0:
-        raise UserError(f"{name_or_path} reads {n_tokens} tokens of {n_tokens - prefix} patches; expected all of them")
-    reader = load_reader(name_or_path, source, kind)
-    if kind != "image" and len(reader) > (size := net.get_input_embeddings().num_embeddings):
-        raise UserError(
-            f"{name_or_path} has {len(reader)} tokens in the tokenizer but {size} in the model; use its own"
-        )
-    limit = max_length if max_length is not None else position_limit(net)
+    Parameters
+    ----------
+    place
+        The model's folder, or its name on the hub.
+    name
+        What errors and tables call it.
+    random_init_seed
+        Random weights of the true configuration instead of the trained ones.
+
+    Raises
+    ------
+    UserError
+        For what can't be loaded, has no transformer blocks, lacks weights that are read, or does
+        not fit the options.
+    """
+    where = {"revision": options.revision, "local_files_only": options.local_files_only}
+    net, missing = hub_files.load_network(place, name, dtype, random_init_seed, **where)
+    kind = _kind(net, name, options.kind)
+    # The trial run below is made on the CPU and in PyTorch's own modules: what it finds should not
+    # depend on the device.
+    blocks = find_blocks(net, name, options.blocks)
+    points, n_tokens = find_hook_points(net, name, blocks, site, options.norm, options.final_norm)
+    _require_weights(name, missing, blocks, points)
+    # What the trial image became beyond its patches is special. A tokenizer tells by itself.
+    n_special = _special_patches(net.config, name, n_tokens) if kind == "image" else 0
+    reader = hub_files.load_reader(place, name, kind, **where)
+    if kind != "image":
+        _require_same_vocabulary(net, reader, name)
+    # Beyond its table of positions a network fails, and would do so in the middle of the work.
+    max_tokens = position_limit(net) if options.max_length is None else options.max_length
     net = speed_up(net.to(device))
-    return HFModel(str(name_or_path), kind, net, reader, taps, pool, special_tokens, prefix, limit, device, dtype)
+    return HFModel(
+        name=name,
+        kind=kind,
+        net=net,
+        reader=reader,
+        hook_points=points,
+        site=site,
+        pool=pool,
+        special_tokens=options.special_tokens,
+        n_special=n_special,
+        max_tokens=max_tokens,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _kind(net: nn.Module, name: str, kind: str | None) -> str:
+    """The kind of data that the network reads: `kind`, if its input allows that."""
+    takes = net.main_input_name
+    if takes not in ("input_ids", "pixel_values"):
+        raise UserError(
+            f"{name} takes {takes}; expected a model of texts, proteins or images: choose another"
+        )
+    if kind is None:
+        if takes == "pixel_values":
+            return "image"
+        return "protein" if net.config.model_type == "esm" else "text"
+    if (kind == "image") != (takes == "pixel_values"):
+        raise UserError(f"{name} takes {takes}, which does not fit kind {kind!r}; leave kind out")
+    return kind
+
+
+def _require_weights(
+    name: str, missing: list[str], blocks: str, points: Iterable[HookPoint]
+) -> None:
+    """UserError where weights are missing that the representations depend on.
+
+    transformers fills in random ones. That does not matter for a pooler or a head, which stand
+    behind the last hook point.
+    """
+    read = (f"{blocks}.", *(f"{point.module}." for point in points))
+    for key in missing:
+        if key.startswith(read) or "embed" in key:
+            raise UserError(
+                f"{name} has no weights for {key}; expected all of them: fetch it again, or set "
+                "random_init_seed"
+            )
+
+
+def _require_same_vocabulary(net: nn.Module, tokenizer, name: str) -> None:
+    # An embedding may be larger, because it is often padded to a round number, but not smaller.
+    size = net.get_input_embeddings().num_embeddings
+    if len(tokenizer) > size:
+        raise UserError(
+            f"{name} has {len(tokenizer)} tokens in the tokenizer but {size} in the model; use its "
+            "own tokenizer"
+        )
+
+
+def _special_patches(config, name: str, n_tokens: int) -> int:
+    """How many special tokens stand in front of the patches of an image (class, registers)."""
+    patches = n_patches(config, image_size(config))
+    if n_tokens < patches:
+        raise UserError(
+            f"{name} reads {n_tokens} tokens of {patches} patches; expected all of them: choose "
+            "another model"
+        )
+    return n_tokens - patches
 
 
 def n_patches(config, size: tuple[int, int]) -> int:
-    """Patches of an image of `size` pixels."""
+    """Number of patches of an image of `size` (height, width) pixels."""
     patch = getattr(config, "patch_size", None)
     if patch is None:
-        raise UserError(f"{config.model_type} has no patch_size; expected a vision transformer over a grid of patches")
+        raise UserError(
+            f"{config.model_type} has no patch_size; expected a vision transformer over a grid of "
+            "patches: choose another model"
+        )
     height, width = (patch, patch) if isinstance(patch, int) else patch
     return (size[0] // height) * (size[1] // width)
 
 
 def position_limit(net: nn.Module) -> int | None:
-    """The most tokens a learned position table holds; None where positions are rotary or relative."""
-    for name, module in net.named_modules():
-        if isinstance(module, nn.Embedding) and re.search(r"(position_embeddings|embed_positions|wpe)$", name):
-            return net.config.max_position_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    """The most tokens that a learned position table holds; None if positions are not learned."""
+    for path, module in net.named_modules():
+        is_table = re.search(r"(position_embeddings|embed_positions|wpe)$", path)
+        if is_table and isinstance(module, nn.Embedding):
+            # Tables with a row for padding begin to count behind it.
+            first = 0 if module.padding_idx is None else module.padding_idx + 1
+            return net.config.max_position_embeddings - first
     return None
 
 
 @dataclass(frozen=True)
 class HFModel:
-    """A transformer and its L + 1 places to listen. `forward` keeps one pooled vector a sample and layer, nothing more."""
+    """A transformer and its L + 1 layers, one hook point each.
+
+    `reader` is the tokenizer or image processor, `n_special` the number of special tokens in front
+    of an image's patches, `max_tokens` the most that a sample may have. `reentrant` says that
+    several threads may call `forward` at once.
+    """
 
     name: str
     kind: str
     net: nn.Module
     reader: object
-    taps: tuple[Tap, ...]
+    hook_points: tuple[HookPoint, ...]
+    site: str
     pool: str
     special_tokens: bool
-    prefix: int
-    limit: int | None
+    n_special: int
+    max_tokens: int | None
     device: torch.device
     dtype: str
+    # The hooks of one call would hear what passes in another.
+    reentrant: bool = False
 
     @property
     def n_blocks(self) -> int:
-        return len(self.taps) - 1
+        return len(self.hook_points) - 1
 
     @property
     def layers(self) -> list[int]:
-        return list(range(len(self.taps)))
+        return list(range(len(self.hook_points)))
 
     @property
     def layer_names(self) -> list[str]:
-        return [f"{tap.module} ({tap.side})" for tap in self.taps]
+        return [str(point) for point in self.hook_points]
 
     def forward(self, inputs) -> list[Tensor]:
-        """One pooled (batch, width) float32 tensor a layer, on the device, for texts, sequences or image files."""
+        """Pooled representations of a batch.
+
+        Parameters
+        ----------
+        inputs
+            Texts, protein sequences or paths of images.
+
+        Returns
+        -------
+        One (batch, width) float32 tensor a layer, on the device.
+        """
         batch, weights = self.pixels(inputs) if self.kind == "image" else self.tokens(inputs)
-        pooled: list = [None] * len(self.taps)
+        pooled: list = [None] * len(self.hook_points)
 
-        def keep(layer, module, values):
-            x = first_tensor(values).float().reshape(*weights.shape, -1)
-            pooled[layer] = (x * weights[..., None]).sum(1)
+        # A state is pooled as it passes, so that memory never holds those of all layers.
+        def keep(layer: int, values) -> None:
+            # Some networks pass (batch x tokens, width) through their normalisations.
+            state = first_tensor(values).float().reshape(*weights.shape, -1)
+            pooled[layer] = (state * weights[..., None]).sum(1)
 
-        places = [(tap.module, tap.side, partial(keep, layer)) for layer, tap in enumerate(self.taps)]
-        with torch.inference_mode(), matmul_precision(self.dtype, self.device), listening(self.net, places):
+        hooks = [(point, partial(keep, layer)) for layer, point in enumerate(self.hook_points)]
+        with (
+            torch.inference_mode(),
+            matmul_precision(self.dtype, self.device),
+            attached(self.net, hooks),
+        ):
             self.net(**batch)
         return pooled
 
     def encode(self, inputs: Iterable[str]) -> tuple[list[list[int]], list[np.ndarray]]:
-        """Token numbers of each sample, and which of them count in the mean."""
+        """Token numbers of each sample, and for each token whether it counts."""
         texts = list(inputs)
         if self.kind == "protein" and self.net.config.model_type != "esm":
-            texts = [" ".join(sequence.translate(SPACED_RARE)) for sequence in texts]
-        with quiet():
-            out = self.reader(texts, return_special_tokens_mask=True, return_attention_mask=False)
-        counted = [np.array(mask) == 0 for mask in out["special_tokens_mask"]]
-        return out["input_ids"], [np.ones_like(c) for c in counted] if self.special_tokens else counted
+            texts = [" ".join(sequence.translate(RARE_AS_X)) for sequence in texts]
+        with hub_files.quiet():
+            encoded = self.reader(
+                texts, return_special_tokens_mask=True, return_attention_mask=False
+            )
+        counts = []
+        for special in encoded["special_tokens_mask"]:
+            own = np.array(special) == 0
+            counts.append(np.ones_like(own) if self.special_tokens else own)
+        return encoded["input_ids"], counts
 
     def tokens(self, inputs) -> tuple[dict[str, Tensor], Tensor]:
-        """Right-padded token numbers with their attention mask, and pooling weights (batch, T)."""
-        ids, counted = self.encode(inputs)
-        pad = self.reader.pad_token_id if self.reader.pad_token_id is not None else self.reader.eos_token_id or 0
-        shape = len(ids), max(map(len, ids))
-        padded, mask, weights = np.full(shape, pad), np.zeros(shape, np.int64), np.zeros(shape, np.float32)
-        for row, (numbers, counts) in enumerate(zip(ids, counted)):
-            padded[row, : len(numbers)], mask[row, : len(numbers)] = numbers, 1
-            chosen = np.flatnonzero(counts)
-            weights[row, chosen[-1:] if self.pool == "last" else chosen] = 1 if self.pool == "last" else 1 / len(chosen)
-        batch = {"input_ids": padded, "attention_mask": mask}
-        return {key: self.place(value) for key, value in batch.items()}, self.place(weights)
+        """The network's input for texts or sequences, and pooling weights (batch, T).
+
+        Samples are padded on the right to the longest, with an attention mask.
+        """
+        ids, counts = self.encode(inputs)
+        shape = (len(ids), max(len(numbers) for numbers in ids))
+        # On the right, where padding can't move the positions of a sample's own tokens.
+        padded = np.full(shape, self._padding())
+        mask = np.zeros(shape, np.int64)
+        weights = np.zeros(shape, np.float32)
+        for row, (numbers, counted) in enumerate(zip(ids, counts, strict=True)):
+            padded[row, : len(numbers)] = numbers
+            mask[row, : len(numbers)] = 1
+            self._put_weights(weights[row], np.flatnonzero(counted))
+        batch = {"input_ids": self.place(padded), "attention_mask": self.place(mask)}
+        return batch, self.place(weights)
+
+    def _padding(self) -> int:
+        """A token to pad with. Models without one are masked there all the same."""
+        if self.reader.pad_token_id is not None:
+            return self.reader.pad_token_id
+        return self.reader.eos_token_id or 0
+
+    def _put_weights(self, weights: np.ndarray, counted: np.ndarray) -> None:
+        """Set `weights` (..., T) of the positions `counted`, so that their sum pools them."""
+        if self.pool == "last":
+            weights[..., counted[-1:]] = 1
+        else:
+            weights[..., counted] = 1 / len(counted)
 
     def pixels(self, inputs) -> tuple[dict[str, Tensor], Tensor]:
-        """Preprocessed images, and pooling weights (batch, tokens) that leave out the special tokens in front."""
+        """The network's input for images, and pooling weights (batch, T)."""
         images = [open_image(path) for path in inputs]
         pixels = self.reader(images=images, return_tensors="pt")["pixel_values"]
-        length = self.prefix + n_patches(self.net.config, pixels.shape[-2:])
-        chosen = np.arange(0 if self.special_tokens else self.prefix, length)
-        weights = np.zeros((len(images), length), np.float32)
-        weights[:, chosen[-1:] if self.pool == "last" else chosen] = 1 if self.pool == "last" else 1 / len(chosen)
-        return {"pixel_values": self.place(pixels).to(next(self.net.parameters()).dtype)}, self.place(weights)
+        n_tokens = self.n_special + n_patches(self.net.config, pixels.shape[-2:])
+        counted = np.arange(0 if self.special_tokens else self.n_special, n_tokens)
+        weights = np.zeros((len(images), n_tokens), np.float32)
+        self._put_weights(weights, counted)
+        dtype = next(self.net.parameters()).dtype
+        return {"pixel_values": self.place(pixels).to(dtype)}, self.place(weights)
 
     def place(self, array) -> Tensor:
+        """An array on the device, copied while the device computes where it can."""
         return torch.as_tensor(array).to(self.device, non_blocking=True)
 
     def lengths(self, inputs) -> np.ndarray:
-        """Tokens of each sample (N,), special tokens included. For images one number, of a first sample."""
+        """Number of tokens of each sample (N,), special tokens included.
+
+        All images are resized to one size, so the first one tells for all.
+        """
         if self.kind == "image":
-            return np.full(len(inputs), self.pixels(inputs[:1])[1].shape[1])
-        return np.array([len(ids) for ids in self.encode(inputs)[0]])
+            _, weights = self.pixels(inputs[:1])
+            return np.full(len(inputs), weights.shape[1])
+        ids, _ = self.encode(inputs)
+        return np.array([len(numbers) for numbers in ids])
 
     def check(self, dataset) -> None:
-        """UserError where the data set does not suit the model: another kind, a sample too long, without tokens or unreadable."""
+        """Raise UserError where the data set does not suit the model.
+
+        That is where it is of another kind, where a sample is too long, has nothing to average or
+        a residue that the model does not know, and where an image is missing.
+        """
         if dataset.kind != self.kind:
-            raise UserError(f"{self.name} reads {self.kind}, but {dataset.name} holds {dataset.kind}; choose another")
+            raise UserError(
+                f"{self.name} reads {self.kind}, but {dataset.name} holds {dataset.kind}; choose "
+                "another"
+            )
         if self.kind == "image":
             for path in dataset.inputs:
                 if not Path(path).is_file():
                     raise UserError(f"image {path} is missing; restore it or correct the folder")
             self.lengths(dataset.inputs)
             return
+        # In parts, because the tokens of a large data set take more memory than its texts.
         for start in range(0, len(dataset), 1024):
-            ids, counted = self.encode(dataset.inputs[start : start + 1024])
-            for name, numbers, counts in zip(dataset.ids[start:], ids, counted):
-                if self.limit is not None and len(numbers) > self.limit:
-                    raise UserError(f"sample {name} has {len(numbers)} tokens, above the limit of {self.limit}; "
-                                    "shorten or drop it (proteins: max_length and too_long of the data set)")  # fmt: skip
-                if not counts.any():
-                    raise UserError(f"sample {name} has no token to average over; remove it")
-                if self.kind == "protein" and self.reader.unk_token_id in numbers:
-                    raise UserError(f"sample {name} has a residue that {self.name} does not know; remove or replace it")
+            part = slice(start, start + 1024)
+            ids, counts = self.encode(dataset.inputs[part])
+            for sample, numbers, counted in zip(dataset.ids[part], ids, counts, strict=True):
+                self._check_sample(sample, numbers, counted)
+
+    def _check_sample(self, sample, numbers: list[int], counted: np.ndarray) -> None:
+        """UserError where the tokens of one sample can't be read or averaged."""
+        if self.max_tokens is not None and len(numbers) > self.max_tokens:
+            raise UserError(
+                f"sample {sample} has {len(numbers)} tokens, above the limit of "
+                f"{self.max_tokens}; shorten or drop it (proteins: max_length and too_long of the "
+                "data set)"
+            )
+        if not counted.any():
+            raise UserError(f"sample {sample} has no token to average over; remove it")
+        if self.kind == "protein" and self.reader.unk_token_id in numbers:
+            raise UserError(
+                f"sample {sample} has a residue that {self.name} does not know; remove or replace "
+                "it"
+            )

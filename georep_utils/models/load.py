@@ -1,232 +1,368 @@
-"""One way to load every model: ImageGPT from OpenAI's checkpoints, our own or the hub, and any Hugging Face transformer.
+"""One way to load every model, and to say what its representations depend on.
 
-A model has `.name`, `.kind` (what it reads: tokens, protein, text or image), `.n_blocks`, `.layers` (numbers, as in the
-paper), `.layer_names`, `.device`, and the methods `.forward(inputs)` (one pooled (batch, width) float32 tensor a layer),
-`.lengths(inputs)` (tokens a sample) and `.check(dataset)` (UserError before the device is touched).
+    model = load("igpt", "assets/igpt-mini/trained.safetensors")
+    model = load("facebook/esm2_t12_35M_UR50D", site="attn", pool="last")
+
+There are two families. ImageGPT (`imagegpt`) comes from OpenAI's checkpoints, from files with
+OpenAI's names or from the hub; any other transformer comes from the Hugging Face hub
+(`huggingface`). A model of either has
+
+    .name .kind .device .dtype .site .pool       kind: tokens, text, protein or image
+    .n_blocks .layers .layer_names               layers are numbered as in the paper
+    .forward(inputs)                             one pooled (batch, width) float32 tensor a layer
+    .lengths(inputs)                             number of tokens of each sample
+    .check(dataset)                              UserError where the data don't suit the model
+    .reentrant                                   whether several threads may call forward at once
+
+A `ModelSource` is what a model is made from. It costs nothing, travels between processes, and knows
+its recipe: everything that the representations depend on, in a dictionary that is equal for two
+sources only if their arrays are. So representations that exist can be found again without loading a
+network.
 """
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from importlib.metadata import version
+from numbers import Integral
 from pathlib import Path
+from types import ModuleType
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from georep_utils.io import REPOSITORY, UserError, code_digest, file_digest, note_read
+from georep_utils.models import huggingface, imagegpt
+from georep_utils.models.hooks import SITES
+from georep_utils.models.hub_files import find_folder, read_config
+from georep_utils.precision import DTYPES, find_device
 
-from georep_utils.models import hub_files as hf_files, huggingface as hf_models, imagegpt as igpt, tf_checkpoint as checkpoints
-from georep_utils.io import REPOSITORY, UserError
-from georep_utils.precision import find_device, matmul_precision
+IMAGEGPT = "igpt"
+POOLS = ("mean", "last")
 
-SIZES = {  # blocks, width, heads of OpenAI's models
-    "s": (24, 512, 8),
-    "m": (36, 1024, 8),
-    "l": (48, 1536, 16),
-}
+# Options that only say where files are found. What was found is in the digests of the files.
+WHERE = ("revision", "local_files_only")
+
+# The modules that decide the arrays.
+IMAGEGPT_CODE = (
+    "georep_utils.models.imagegpt",
+    "georep_utils.models.tf_checkpoint",
+    "georep_utils.precision",
+)
+HUGGINGFACE_CODE = (
+    "georep_utils.io:open_image",
+    "georep_utils.models.hooks",
+    "georep_utils.models.hub_files",
+    "georep_utils.models.huggingface",
+    "georep_utils.precision",
+)
 
 
 def load(
-    name_or_path: str, checkpoint=None, device="auto", dtype="float32", site="ln_1", pool="mean",
-    random_init_seed=None, data_dir="data", **options,
-) -> IGPTModel | hf_models.HFModel:  # fmt: skip
-    """A model in eval mode on `device`, and the places to listen in it.
+    name_or_path: str,
+    checkpoint: str | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    site: str = "ln_1",
+    pool: str = "mean",
+    random_init_seed: int | None = None,
+    data_dir: str = "data",
+    **options,
+) -> imagegpt.ImageGPTModel | huggingface.HFModel:
+    """Load a model in eval mode, ready to be read.
 
-    name_or_path: "igpt" with `checkpoint`, a TensorFlow prefix or a .safetensors file under OpenAI's names (every size
-    is read from it), below the repository or `data_dir`; "igpt" without one is OpenAI's untrained network of option
-    `size` ("s", "m" or "l") and `causal`; else a Hugging Face name or folder, taken from `data_dir`/hub where that
-    holds it. An ImageGPT of the hub becomes the same module as OpenAI's.
-    dtype: "float32", "tf32" or "bfloat16". site: "ln_1" (the paper's), "input", "attn" or "mlp". pool: "mean" or "last"
-    over the sequence. random_init_seed: the untrained network of the same sizes. options: see `hf_models.load`.
-    Raises UserError for what can't be loaded or does not fit.
+    Parameters
+    ----------
+    name_or_path
+        "igpt"; or a model of the Hugging Face hub, by its name or as a folder. A name is looked for
+        in `data_dir`/hub, then in the hub's cache, then on the hub. An ImageGPT of the hub becomes
+        the same network as OpenAI's.
+    checkpoint
+        For "igpt": the prefix of a TensorFlow checkpoint, or a .safetensors file with OpenAI's
+        names, below the repository or `data_dir`. Every size is read from it. Without one, "igpt"
+        is OpenAI's untrained network of the option `size`.
+    device
+        "auto", "cpu", "cuda" or "cuda:N".
+    dtype
+        Of weights and states: "float32", "bfloat16", or "tf32", which is float32 with matrix
+        products in TF32 on an NVIDIA GPU.
+    site
+        Where a block is read: "ln_1" behind its first norm (as in the paper), "input" before it,
+        "attn" after attention was added, "mlp" at the block's output.
+    pool
+        The "mean" over the sequence (as in the paper), or its "last" place.
+    random_init_seed
+        Random weights from this seed, in a network of the same sizes.
+    data_dir
+        Folder of downloaded files, relative to the repository.
+    **options
+        The options of the family: see `imagegpt.Options` and `huggingface.Options`.
+
+    Raises
+    ------
+    UserError
+        For a value that is not allowed, before anything is read; for what can't be loaded.
     """
-    fetched = REPOSITORY / data_dir / "hub" / name_or_path
-    source = str(fetched) if (fetched / "config.json").is_file() and not Path(name_or_path).is_dir() else name_or_path
-    if name_or_path == "igpt" or is_imagegpt(source):
-        device = find_device(device, dtype)
-        for value, allowed, what in ((dtype, ("float32", "tf32", "bfloat16"), "dtype"), (pool, ("mean", "last"), "pool"),
-                                     (site, hf_models.SITES, "site")):  # fmt: skip
-            if value not in allowed:
-                raise UserError(f"{what} is {value!r}; expected one of {', '.join(allowed)}")
-        if odd := set(options) - {"size", "causal", "local_files_only"}:
-            raise UserError(f"an ImageGPT has no option {min(odd)!r}; it has size and causal: correct model_options")
-        net = load_igpt(source, checkpoint and find_checkpoint(checkpoint, data_dir), random_init_seed, **options)
-        title = str(checkpoint or name_or_path) + ("" if random_init_seed is None else " (untrained)")
-        net = net.to(device, torch.bfloat16 if dtype == "bfloat16" else torch.float32).requires_grad_(False)
-        return IGPTModel(title, net, site, pool, device, dtype)
-    if checkpoint is not None:
-        raise UserError(
-            f"checkpoint is {checkpoint!r}, but {name_or_path} is a Hugging Face model; leave it out, or set model to igpt"
-        )
-    known = set(inspect.signature(hf_models.load).parameters)
-    if odd := set(options) - known:
-        raise UserError(
-            f"model {name_or_path} has no option {min(odd)!r}; correct model_options: {', '.join(sorted(known))}"
-        )
-    model = hf_models.load(source, device=device, dtype=dtype, site=site, pool=pool,
-                           random_init_seed=random_init_seed, **options)  # fmt: skip
-    title = str(name_or_path) + ("" if random_init_seed is None else " (untrained)")
-    return replace(model, name=title)
+    return source(
+        name_or_path,
+        checkpoint,
+        device,
+        dtype,
+        site,
+        pool,
+        random_init_seed,
+        data_dir,
+        **options,
+    ).load()
 
 
-def find_checkpoint(checkpoint: str, data_dir: str) -> str:
-    """Where the file, or the TensorFlow checkpoint of this prefix, lies: below the repository, else below `data_dir`."""
-    ending = "" if str(checkpoint).endswith(".safetensors") else ".index"
-    places = [REPOSITORY / checkpoint, REPOSITORY / data_dir / checkpoint]
-    for place in places:
-        if place.with_name(place.name + ending).is_file():
-            return str(place)
-    where = " or ".join(f"{place}{ending}" for place in dict.fromkeys(places))
-    raise UserError(f"checkpoint {checkpoint} is missing: expected {where}; run 01_download, or correct the run file")
+def source(
+    name_or_path: str,
+    checkpoint: str | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    site: str = "ln_1",
+    pool: str = "mean",
+    random_init_seed: int | None = None,
+    data_dir: str = "data",
+    **options,
+) -> ModelSource:
+    """Everything that `load` needs, checked, without loading anything.
 
+    Parameters are those of `load`. The files need not be there yet.
 
-def is_imagegpt(name_or_path: str) -> bool:
-    """Whether a hub name or a local folder holds an ImageGPT."""
-    config = Path(name_or_path) / "config.json"
-    if config.is_file():
-        return json.loads(config.read_text()).get("model_type") == "imagegpt"
-    return str(name_or_path).startswith("openai/imagegpt-")
-
-
-def load_igpt(name, checkpoint, seed, size=None, causal=True, local_files_only=False) -> igpt.ImageGPT:
-    """The module alone, on the CPU in float32; `checkpoint` is a prefix or file that exists, or None."""
-    if name != "igpt":
-        net = igpt.from_arrays(hub_arrays(name, local_files_only))
-    elif checkpoint is None:
-        if size not in SIZES or seed is None:
-            raise UserError(
-                f"model igpt has no checkpoint, size {size!r} and seed {seed!r}; expected a checkpoint, or a "
-                f"size of {', '.join(SIZES)} with random_init_seed for the untrained network"
-            )
-        n_blocks, d_model, n_heads = SIZES[size]
-        net = igpt.ImageGPT(n_blocks, d_model, n_heads, 512, 1024, causal)
-    elif str(checkpoint).endswith(".safetensors"):
-        try:
-            net = igpt.from_arrays(load_file(checkpoint))
-        except SafetensorError as error:
-            raise UserError(f"checkpoint {checkpoint} is damaged ({error}); restore the file") from None
-    else:
-        net = igpt.from_arrays(
-            checkpoints.read_tf_checkpoint(checkpoint, lambda name: name.startswith("model/") and "Adam" not in name)
-        )
-    return (net if seed is None else igpt.initialise(net, seed)).eval()
-
-
-def hub_arrays(name: str, local_files_only: bool) -> dict[str, np.ndarray]:
-    """Hugging Face's ImageGPT weights under OpenAI's names: the start token is the last row of the input embedding, and
-    the projections have biases that must be zero. UserError for variants that OpenAI's module does not compute."""
-    from transformers import ImageGPTForCausalImageModeling
-
-    try:
-        with hf_files.quiet():
-            net, info = ImageGPTForCausalImageModeling.from_pretrained(
-                name,
-                dtype=torch.float32,
-                weights_only=True,
-                local_files_only=local_files_only,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except Exception as error:  # noqa: BLE001
-        raise hf_files.explain(name, error) from None
-    weights = {key.removeprefix("transformer."): value.detach().numpy() for key, value in net.state_dict().items()}
-    d_model, n_heads, config = net.config.n_embd, net.config.n_head, net.config
-    if lost := sorted(info["missing_keys"] & dict(net.named_parameters()).keys()):
-        raise UserError(f"{name} has no weights for {lost[0]}; expected all of them: fetch it again")
-    if (config.activation_function, config.scale_attn_weights, config.scale_attn_by_inverse_layer_idx,
-            config.layer_norm_epsilon) != ("quick_gelu", True, False, igpt.NORM_EPS):  # fmt: skip
-        raise UserError(
-            f"{name} changes ImageGPT's activation, attention scale or norm; expected openai/imagegpt-small, -medium or -large"
-        )
-    if any(value.any() for key, value in weights.items() if key.endswith(".bias") and value.dtype == np.float32):
-        raise UserError(
-            f"{name} has biases, which OpenAI's ImageGPT has not; expected openai/imagegpt-small, -medium or -large"
-        )
-    arrays = {"model/wte": weights["wte.weight"][:-1], "model/sos": weights["wte.weight"][-1],
-              "model/wpe": weights["wpe.weight"], "model/wtet": weights["lm_head.weight"],
-              "model/ln_f/g": weights["ln_f.weight"]}  # fmt: skip
-    for layer in range(net.config.n_layer):
-        ours, theirs = f"model/h{layer}", f"h.{layer}"
-        projections = np.split(weights[f"{theirs}.attn.c_attn.weight"], 3, axis=1)
-        for letter, matrix in zip("qkv", projections, strict=True):
-            arrays[f"{ours}/attn/{letter}_proj"] = matrix.T.reshape(n_heads, -1, d_model)
-        arrays[f"{ours}/attn/c_proj"] = weights[f"{theirs}.attn.c_proj.weight"].reshape(n_heads, -1, d_model)
-        for part in ("mlp/c_fc", "mlp/c_proj"):
-            arrays[f"{ours}/{part}/w"] = weights[f"{theirs}.{part.replace('/', '.')}.weight"]
-        for part in ("ln_1", "ln_2"):
-            arrays[f"{ours}/{part}/g"] = weights[f"{theirs}.{part}.weight"]
-    return arrays
+    Raises
+    ------
+    UserError
+        For a value that is not allowed, and for options that the model has not.
+    """
+    _require_one_of(DTYPES, dtype, "dtype")
+    _require_one_of(SITES, site, "site")
+    _require_one_of(POOLS, pool, "pool")
+    found = ModelSource(
+        name_or_path=str(name_or_path),
+        checkpoint=str(checkpoint) if checkpoint else None,
+        dtype=dtype,
+        site=site,
+        pool=pool,
+        random_init_seed=_seed(random_init_seed),
+        data_dir=str(data_dir),
+        device=str(device),
+        options=tuple(sorted(options.items())),
+    )
+    found.require_options_that_fit()
+    return found
 
 
 @dataclass(frozen=True)
-class IGPTModel:
-    """An ImageGPT with L + 2 places to listen: its L blocks, the final norm and the logits."""
+class ModelSource:
+    """A model by what it is made from: see `load` for the meaning of each field.
 
-    name: str
-    net: igpt.ImageGPT
-    site: str
-    pool: str
-    device: torch.device
-    dtype: str
-    kind: str = "tokens"
-    reentrant: bool = True
+    Made by `source`, which checks the values. `options` are the pairs (name, value) that were given
+    beside the fields.
+    """
 
-    @property
-    def n_blocks(self) -> int:
-        return self.net.n_blocks
-
-    @property
-    def layers(self) -> list[int]:
-        return list(range(self.n_blocks + 2))
+    name_or_path: str
+    checkpoint: str | None = None
+    dtype: str = "float32"
+    site: str = "ln_1"
+    pool: str = "mean"
+    random_init_seed: int | None = None
+    data_dir: str = "data"
+    device: str = "auto"
+    options: tuple[tuple[str, object], ...] = ()
 
     @property
-    def layer_names(self) -> list[str]:
-        return [f"h{layer}.{self.site}" for layer in range(self.n_blocks)] + ["ln_f", "logits"]
+    def name(self) -> str:
+        """The name of the model in tables and messages."""
+        name = self.checkpoint or self.name_or_path
+        return name if self.random_init_seed is None else f"{name} (untrained)"
 
-    def place(self, tokens) -> torch.Tensor:
-        """Tokens (batch, T) on the device, copied while the device computes where it can."""
-        tokens = torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.int32))
-        return (tokens.pin_memory() if self.device.type == "cuda" else tokens).to(self.device, non_blocking=True)
+    def load(self) -> imagegpt.ImageGPTModel | huggingface.HFModel:
+        """The model itself, on its device: see the function `load`."""
+        device = find_device(self.device, self.dtype)
+        place = self._place()
+        # A notebook that loads the model depends on these files.
+        for file in self._files(place):
+            note_read(file)
+        return self._family().load(
+            place,
+            self.name,
+            device=device,
+            dtype=self.dtype,
+            site=self.site,
+            pool=self.pool,
+            random_init_seed=self.random_init_seed,
+            options=self._options(),
+        )
 
-    @torch.inference_mode()
-    def forward(self, inputs) -> list[torch.Tensor]:
-        """One pooled (batch, width) float32 tensor a layer, on the device, for tokens (batch, T)."""
-        pooled, gpu = [], self.device.type == "cuda"
-        with matmul_precision(self.dtype, self.device) if gpu else contextlib.nullcontext():
-            for site, _, state in self.net.states(self.place(inputs)):
-                if site in (self.site, "ln_f", "logits"):
-                    pooled.append(state.mean(1, dtype=torch.float32) if self.pool == "mean" else state[:, -1].float())
-        return pooled
+    def untrained(self, seed: int) -> ModelSource:
+        """The same network with random weights."""
+        return replace(self, random_init_seed=_seed(seed))
 
-    @torch.inference_mode()
-    def loss(self, inputs) -> float:
-        """Mean negative log-likelihood of the tokens (batch, T), in nats a token, each given those before it."""
-        tokens = self.place(inputs)
-        return F.cross_entropy(self.net(tokens).float().flatten(0, 1), tokens.long().flatten()).item()
+    def recipe(self) -> dict:
+        """Everything that the representations depend on but the data, as a dictionary for JSON.
 
-    def lengths(self, inputs) -> np.ndarray:
-        """Tokens of each sample (N,)."""
-        return np.full(len(inputs), inputs.shape[1])
+        The device is no part of it, and neither are options that only say where files are found.
+        Nothing is loaded; files are read once for their digests.
 
-    def check(self, dataset) -> None:
-        """UserError where the data set has other tokens, more places or more colours than the model."""
-        if dataset.kind != "tokens":
+        Returns
+        -------
+        model : its name.
+        family : "imagegpt" or "huggingface".
+        files : name -> sha256, of weights, configuration, and what reads the inputs.
+        place, pooling, precision, random_init_seed : as in `load`.
+        options : those that change the arrays, defaults included.
+        versions : of the libraries that compute.
+        code : digest of the modules of this package that compute.
+
+        Raises
+        ------
+        UserError
+            If the model is not on this machine, or not whole.
+        """
+        family = self._family()
+        place = self._place()
+        if isinstance(place, str):
             raise UserError(
-                f"{self.name} reads colour tokens, but data set {dataset.name} holds {dataset.kind}; choose an image data set in tokens"
+                f"model {self.name_or_path} is not on this machine; expected it in "
+                f"{self.data_dir}/hub/{self.name_or_path}: run 01_download first, or correct the "
+                "name"
             )
-        if dataset.inputs.shape[1] > self.net.n_positions:
+        from_hub = self.name_or_path != IMAGEGPT
+        # What follows "+" names the build (for CPUs or a GPU), not another version.
+        versions = {"torch": version("torch").partition("+")[0]}
+        if from_hub:
+            versions["transformers"] = version("transformers")
+        code = set(IMAGEGPT_CODE if family is imagegpt else HUGGINGFACE_CODE)
+        if from_hub:
+            code.add("georep_utils.models.hub_files")
+        return {
+            "model": self.name,
+            "family": family.__name__.rpartition(".")[2],
+            "files": {file.name: file_digest(file) for file in self._files(place)},
+            "place": self.site,
+            "pooling": self.pool,
+            "precision": self.dtype,
+            "random_init_seed": self.random_init_seed,
+            "options": self._options_that_change_arrays(place),
+            "versions": versions,
+            "code": code_digest(*code),
+        }
+
+    def require_options_that_fit(self) -> None:
+        """Raise UserError for a checkpoint or an option that the model can't have."""
+        family = self._family()
+        given = dict(self.options)
+        if self.name_or_path != IMAGEGPT and self.checkpoint is not None:
             raise UserError(
-                f"data set {dataset.name} has {dataset.inputs.shape[1]} tokens an image, but {self.name} has "
-                f"{self.net.n_positions} positions; choose images of the model's size"
+                f"checkpoint is {self.checkpoint!r}, but {self.name_or_path} is a Hugging Face "
+                "model; leave it out, or set model to igpt"
             )
-        for start in range(0, len(dataset), 8192):
-            block = dataset.inputs[start : start + 8192]
-            if block.min() < 0 or block.max() >= self.net.n_vocab:
+        known = [field.name for field in fields(family.Options)]
+        for name in given:
+            if name not in known:
                 raise UserError(
-                    f"data set {dataset.name} has tokens {block.min()}..{block.max()}, but {self.name} knows "
-                    f"0..{self.net.n_vocab - 1}; use the palette that the model was trained with"
+                    f"model {self.name_or_path} has no option {name!r}; expected "
+                    f"{', '.join(known)}: correct model_options"
                 )
+        options = self._options()  # which checks their values
+        if family is not imagegpt:
+            return
+        if self._is_openais_untrained():
+            if options.size is None or self.random_init_seed is None:
+                raise UserError(
+                    f"model igpt has no checkpoint, size {options.size!r} and seed "
+                    f"{self.random_init_seed!r}; expected a checkpoint, or a size of "
+                    f"{', '.join(imagegpt.SIZES)} with random_init_seed for the untrained network"
+                )
+        elif "size" in given or "causal" in given:
+            raise UserError(
+                f"{self.name} has size and causal in its own files; leave both out of model_options"
+            )
+
+    def _family(self) -> ModuleType:
+        """The module that loads this model."""
+        if self.name_or_path == IMAGEGPT:
+            return imagegpt
+        folder = self._folder()
+        if folder is None:
+            # Nothing is there yet that could tell.
+            is_imagegpt = self.name_or_path.startswith("openai/imagegpt-")
+        else:
+            is_imagegpt = read_config(folder).get("model_type") == "imagegpt"
+        return imagegpt if is_imagegpt else huggingface
+
+    def _options(self) -> imagegpt.Options | huggingface.Options:
+        return self._family().Options(**dict(self.options))
+
+    def _options_that_change_arrays(self, place: Path | None) -> dict:
+        """Options with their defaults, so that it makes no difference to say a default."""
+        if self._family() is imagegpt and place is not None:
+            # Its files tell all that there is to choose.
+            return {}
+        options = asdict(self._options())
+        return {name: value for name, value in options.items() if name not in WHERE}
+
+    def _is_openais_untrained(self) -> bool:
+        return self.name_or_path == IMAGEGPT and self.checkpoint is None
+
+    def _place(self) -> Path | str | None:
+        """What the network is made from.
+
+        A checkpoint or a folder on this machine; the name of a model of the hub that is not on this
+        machine; or None, where OpenAI's untrained network needs nothing.
+        """
+        if self._is_openais_untrained():
+            return None
+        if self.name_or_path == IMAGEGPT:
+            return find_checkpoint(self.checkpoint, self.data_dir)
+        return self._folder() or self.name_or_path
+
+    def _folder(self) -> Path | None:
+        revision = dict(self.options).get("revision")
+        return find_folder(self.name_or_path, self.data_dir, revision)
+
+    def _files(self, place: Path | str | None) -> list[Path]:
+        """The files on this machine that the representations depend on."""
+        if isinstance(place, str):
+            return []
+        return self._family().files(place, untrained=self.random_init_seed is not None)
+
+
+def find_checkpoint(checkpoint: str, data_dir: str) -> Path:
+    """Where a .safetensors file, or the TensorFlow checkpoint of a prefix, lies.
+
+    It is looked for below the repository, then below `data_dir`.
+
+    Raises
+    ------
+    UserError
+        If it is in neither place.
+    """
+    ending = "" if checkpoint.endswith(".safetensors") else ".index"
+    places = [REPOSITORY / checkpoint, REPOSITORY / data_dir / checkpoint]
+    for place in places:
+        if place.with_name(place.name + ending).is_file():
+            return place
+    expected = " or ".join(f"{place}{ending}" for place in dict.fromkeys(places))
+    raise UserError(
+        f"checkpoint {checkpoint} is missing: expected {expected}; run 01_download, or correct the "
+        "run file"
+    )
+
+
+def _require_one_of(allowed: tuple[str, ...], value: object, what: str) -> None:
+    if value not in allowed:
+        raise UserError(f"{what} is {value!r}; expected one of {', '.join(allowed)}: correct it")
+
+
+def _seed(seed: object) -> int | None:
+    """A seed that PyTorch's generators take, or None for trained weights; else a UserError."""
+    if seed is None:
+        return None
+    is_number = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not is_number or not 0 <= seed < 2**63:
+        raise UserError(
+            f"random_init_seed is {seed!r}; expected a whole number from 0 on, or nothing for the "
+            "trained network: correct it"
+        )
+    # numpy's whole numbers would not go into JSON.
+    return int(seed)

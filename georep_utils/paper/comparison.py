@@ -1,4 +1,16 @@
-"""Published curves against a run's: number by number, and claim by claim. A curve is rows of `COLUMNS` of one model."""
+"""The published numbers beside those of this book's runs.
+
+Each run leaves tables below `book/results/<run>/`. `tables` puts one kind of table of all runs
+together; `curves` brings them to the form of the published curves, rows of `published.COLUMNS`.
+
+`compare` sets number against number. Two numbers are about the same thing when model, quantity,
+layer and k are equal: a run counts for a model of the paper when it has its name. They agree when
+they differ by no more than the published error and a few of our standard errors together.
+
+`verdicts` counts a model's numbers. Some of many fall outside by chance, so that a model is
+reproduced when a stated share of them agrees. Wide errors make everything agree: where the
+tolerance is large against the height of the curve, the verdict is "too uncertain to tell".
+"""
 
 from __future__ import annotations
 
@@ -8,148 +20,214 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from georep_utils.geometry.scale_rules import semantic_layer
-from georep_utils.io import REPOSITORY, read_json
+from georep_utils import io
+from georep_utils.paper.published import COLUMNS
 
-RESULTS = REPOSITORY / "book/results"
-COLUMNS = ["model", "quantity", "layer", "n_blocks", "k", "value", "error", "source"]
 KEYS = ["model", "quantity", "layer", "k"]
-OVERLAPS = {"next": "consecutive_overlap", "labels": "label_overlap"}
+QUANTITIES = {"next": "consecutive_overlap", "labels": "label_overlap"}
+OUTCOMES = ["agrees", "differs", "not run here"]
 
 
-def tables(name: str, folder: str | Path = RESULTS) -> pd.DataFrame:
-    """Rows of `name` of every run below `folder` that left it and a provenance.json, with run, n_blocks, n_samples."""
-    found = []
-    for path in sorted(Path(folder).glob(f"*/{name}")):
-        if made := read_json(path.with_name("provenance.json")):
-            known = {key: made[key] for key in ("n_blocks", "n_samples", "scale_rule")}
-            found.append(pd.read_csv(path).assign(run=path.parent.name, **known))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+def tables(name: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """One table of every run that left it.
 
+    Parameters
+    ----------
+    name : str
+        File name, such as "id_profile.csv".
+    folder : path, optional
+        Folder of the runs' folders; book/results by default. Those without a provenance.json are
+        unfinished, and left out.
 
-def curves(rules: Mapping[str, str], folder: str | Path = RESULTS) -> pd.DataFrame:
-    """Every run's curves, columns COLUMNS: quantity intrinsic_dimension (by the scale rule `rules` has for that run, else
-    the run's own), label_overlap, consecutive_overlap; error: the estimate's, or at most sqrt(p (1 - p) / N) for overlaps.
+    Returns
+    -------
+    DataFrame
+        The rows, with columns run, n_blocks, n_samples and scale_rule; without runs, no rows.
     """
-    parts, ids, overlaps = [], tables("id_profile.csv", folder), tables("overlaps.csv", folder)
-    if len(ids):
-        ids = ids[ids.rule == ids.run.map(rules).fillna(ids.scale_rule)]
-        parts.append(
-            ids.assign(quantity="intrinsic_dimension", k=np.nan, value=ids.id, error=ids.id_err, source=ids.rule)
-        )
-    if len(overlaps):
-        kept = overlaps[(overlaps.network == "trained") & overlaps.other.isin(OVERLAPS)]
-        error = np.sqrt(kept.overlap * (1 - kept.overlap) / kept.n_samples)
-        parts.append(kept.assign(quantity=kept.other.map(OVERLAPS), value=kept.overlap, error=error, source="overlap"))
-    return (
-        pd.concat(parts, ignore_index=True).rename(columns={"run": "model"})[COLUMNS]
-        if parts
-        else pd.DataFrame(columns=COLUMNS)
+    folder = io.root() / "book/results" if folder is None else Path(folder)
+    parts = []
+    for path in sorted(folder.glob(f"*/{name}")):
+        provenance = path.with_name("provenance.json")
+        made = io.read_json(provenance)
+        if made:
+            io.note_read(provenance)
+            about = {key: made[key] for key in ("n_blocks", "n_samples", "scale_rule")}
+            parts.append(io.read_table(path).assign(run=path.parent.name, **about))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def measured_runs(rules: Mapping[str, str], folder: str | Path | None = None) -> pd.DataFrame:
+    """The runs with an ID profile, in the order of their names.
+
+    Returns
+    -------
+    DataFrame
+        Index run; N (samples), blocks, and rule: the scale rule by which `curves` reads the run.
+    """
+    profiles = tables("id_profile.csv", folder)
+    if profiles.empty:
+        return pd.DataFrame(columns=["N", "blocks", "rule"]).rename_axis("run")
+    runs = profiles.drop_duplicates("run")
+    runs = runs.assign(N=runs.n_samples, blocks=runs.n_blocks, rule=_rule_of(runs, rules))
+    return runs.set_index("run")[["N", "blocks", "rule"]]
+
+
+def _rule_of(profiles: pd.DataFrame, rules: Mapping[str, str]) -> pd.Series:
+    """The scale rule by which each row's run is read."""
+    return profiles.run.map(rules).fillna(profiles.scale_rule)
+
+
+def curves(rules: Mapping[str, str], folder: str | Path | None = None) -> pd.DataFrame:
+    """The curves of every run, in the form of the published ones.
+
+    Parameters
+    ----------
+    rules : mapping
+        {run: scale rule}; a run that is not named is read by its own rule.
+    folder : path, optional
+        As for `tables`.
+
+    Returns
+    -------
+    DataFrame
+        Rows of `COLUMNS`: intrinsic_dimension, label_overlap, consecutive_overlap. The error of an
+        overlap is sqrt(p (1 - p) / N), which is its largest: each of N points contributes a number
+        between 0 and 1 of mean p.
+    """
+    parts = [
+        _dimension_curves(tables("id_profile.csv", folder), rules),
+        _overlap_curves(tables("overlaps.csv", folder)),
+    ]
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return pd.DataFrame(columns=COLUMNS)
+    whole = pd.concat(parts, ignore_index=True)
+    return whole.rename(columns={"run": "model"})[COLUMNS]
+
+
+def _dimension_curves(profiles: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
+    if profiles.empty:
+        return profiles
+    kept = profiles[profiles.rule == _rule_of(profiles, rules)]
+    return kept.assign(
+        quantity="intrinsic_dimension",
+        k=np.nan,
+        value=kept.id,
+        error=kept.id_err,
+        source=kept.rule,
+    )
+
+
+def _overlap_curves(overlaps: pd.DataFrame) -> pd.DataFrame:
+    if overlaps.empty:
+        return overlaps
+    kept = overlaps[(overlaps.network == "trained") & overlaps.other.isin(QUANTITIES)]
+    return kept.assign(
+        quantity=kept.other.map(QUANTITIES),
+        value=kept.overlap,
+        error=np.sqrt(kept.overlap * (1 - kept.overlap) / kept.n_samples),
+        source="overlap",
     )
 
 
 def compare(published: pd.DataFrame, ours: pd.DataFrame, errors: float = 3.0) -> pd.DataFrame:
-    """Each published number beside ours of the same model, quantity, layer and k (both as `COLUMNS`): adds ours,
-    ours_error, difference, tolerance and verdict "agrees", "differs" or "not run here".
+    """Each published number beside ours of the same model, quantity, layer and k.
 
-    tolerance: the published error plus `errors` of our standard errors; 3, because two estimates of equal error differ by
-    sqrt(2) of it by chance, so that one pair of equal ones in thirty falls outside.
+    Parameters
+    ----------
+    published, ours : DataFrame
+        Rows of `COLUMNS`.
+    errors : float
+        How many of our standard errors a number may be off. Three, because two estimates of equal
+        error differ by more than three of it in one case of thirty by chance alone.
+
+    Returns
+    -------
+    DataFrame
+        The published rows with ours, ours_error, difference, tolerance (the published error plus
+        `errors` of ours) and verdict: "agrees", "differs" or "not run here".
     """
-    ours = ours[[*KEYS, "value", "error"]].rename(columns={"value": "ours", "error": "ours_error"})
+    measured = ours[[*KEYS, "value", "error"]]
+    measured = measured.rename(columns={"value": "ours", "error": "ours_error"})
+    # A dimension has no k. NaN equals nothing in a join, so 0 stands for it here.
     joined = published.assign(k=published.k.fillna(0)).merge(
-        ours.assign(k=ours.k.astype(float).fillna(0)), "left", KEYS, validate="one_to_one"
+        measured.assign(k=measured.k.astype(float).fillna(0)),
+        how="left",
+        on=KEYS,
+        validate="one_to_one",
     )
     joined["difference"] = joined.ours - joined.value
     joined["tolerance"] = joined.error.fillna(0) + errors * joined.ours_error.fillna(0)
-    agrees = np.where(joined.difference.abs() <= joined.tolerance, "agrees", "differs")
-    joined["verdict"] = np.where(joined.ours.isna(), "not run here", agrees)
+    within = joined.difference.abs() <= joined.tolerance
+    outcome = np.where(within, "agrees", "differs")
+    joined["verdict"] = np.where(joined.ours.isna(), "not run here", outcome)
     return joined.assign(k=joined.k.replace(0, np.nan))
 
 
-def verdicts(compared: pd.DataFrame, share: float = 0.9, max_tolerance: float = 0.1) -> pd.DataFrame:
-    """`compare`'s rows, a row a model: numbers, agrees, differs, not run here, tolerance (median, over the curve's height) and verdict.
+def agreement(compared: pd.DataFrame) -> pd.DataFrame:
+    """How many numbers of each model and quantity agree, differ, or were not run.
 
-    Of the numbers that were run, `share` must agree; with a tolerance above max_tolerance they prove nothing either way.
+    Parameters
+    ----------
+    compared : DataFrame
+        Rows of `compare`.
     """
-    table = pd.crosstab(compared.model, compared.verdict).reindex(compared.model.unique())
-    table = table.reindex(columns=["agrees", "differs", "not run here"], fill_value=0)
+    by = ["model", "quantity"]
+    counts = compared.groupby(by, sort=False).verdict.value_counts().unstack(fill_value=0)
+    counts = counts.reindex(columns=OUTCOMES, fill_value=0).rename_axis(columns=None)
+    distance = compared.difference.abs()
+    counts["largest difference"] = distance.groupby([compared[name] for name in by]).max()
+    return counts
+
+
+def verdicts(
+    compared: pd.DataFrame, share: float = 0.9, max_tolerance: float = 0.1
+) -> pd.DataFrame:
+    """What was reproduced of each model.
+
+    Parameters
+    ----------
+    compared : DataFrame
+        Rows of `compare`.
+    share : float
+        Of a model's numbers that were run, this share must agree.
+    max_tolerance : float
+        With a median tolerance above this share of the curve's height, numbers prove nothing.
+
+    Returns
+    -------
+    DataFrame
+        Index model; numbers, agrees, differs, not run here, tolerance (median, over the height of
+        the curve) and verdict: "reproduced", "reproduced as far as it ran", "not reproduced", "too
+        uncertain to tell" or "not run here".
+    """
+    models = pd.Index(compared.model.unique(), name="model")
+    counts = pd.crosstab(compared.model, compared.verdict)
+    counts = counts.reindex(index=models, columns=OUTCOMES, fill_value=0).rename_axis(columns=None)
+    n_run = counts.agrees + counts.differs
+    heights = compared.groupby(["model", "quantity"]).value.transform("max")
     ran = compared[compared.verdict != "not run here"]
-    height = compared.groupby(["model", "quantity"]).value.transform("max").loc[ran.index]
-    table["tolerance"] = (ran.tolerance / height).groupby(ran.model).median()
-    table.insert(0, "numbers", table.agrees + table.differs + table["not run here"])
-    whole = np.where(table["not run here"] > 0, "reproduced as far as it ran", "reproduced")
-    told = np.where(table.agrees >= share * (table.agrees + table.differs), whole, "not reproduced")
-    told = np.where(table.tolerance > max_tolerance, "too uncertain to tell", told)
-    return (
-        table.assign(verdict=np.where(table["not run here"] == table.numbers, "not run here", told))
-        .rename_axis("model", axis=0)
-        .rename_axis(None, axis=1)
-    )
-
-
-def best_layers(labels: pd.DataFrame, errors: float = 2.0) -> np.ndarray:
-    """The layer of highest value, and those that can't be told from it: within `errors` of both standard errors.
-
-    labels: rows layer, value, error of one curve, layers 0 to L. A flat top has many best layers, its maximum is chance.
-    """
-    best, error = labels.loc[labels.value.idxmax()], labels.error.fillna(0)
-    level = labels.value >= best.value - errors * np.hypot(error, error[best.name])
-    return np.unique([best.layer, *labels.layer[level]]).astype(int)
-
-
-def claims(
-    model: pd.DataFrame, dynamics: pd.DataFrame | None = None, k: int = 10, prominence: float = 0.05, near: float = 0.1
-) -> dict:
-    """The paper's statements on the curves of one model (rows of `COLUMNS`): {statement: True, False, or None where it was not measured}.
-
-    dynamics: rows checkpoint, depth, id of its checkpoints, untrained first. near: what counts as close, in relative depth.
-    """
-    n, holds = int(model.n_blocks.iloc[0]), dict.fromkeys(STATEMENTS)
-    ids = (
-        model[model.quantity == "intrinsic_dimension"]
-        .sort_values("layer")
-        .rename(columns={"value": "id", "error": "id_err"})
-    )
-    found = semantic_layer(ids.fillna({"id_err": 0.0}), prominence) if len(ids) else None
-    by_label = model[(model.layer <= n) & (model.quantity == "label_overlap")]
-    overlaps = by_label.pivot(index="layer", columns="k", values="value")
-    following = (
-        model[(model.layer < n) & (model.quantity == "consecutive_overlap") & (model.k == k)].set_index("layer").value
-    )
-    if found:
-        holds["peak"] = found.peak_layer is not None and 0 < found.peak_layer < n
-        holds["after"] = found.kind != "none"
-    if k in overlaps:
-        labels = overlaps[k]
-        holds["inside"] = bool(labels.max() > max(labels[0], labels[n]) + 1e-9)
-        if found and found.layer is not None:
-            step = np.diff(labels.index).max() / 2
-            off = np.abs(best_layers(by_label[by_label.k == k]) - found.layer).min()
-            holds["near"] = bool(off <= max(near * n, step))
-            holds["keeps"] = bool(np.interp(found.layer, labels.index, labels) >= (1 - near) * labels.max())
-        if overlaps.shape[1] > 1:
-            holds["k"] = bool(overlaps.corr()[k].min() >= 1 - near)
-    if len(following):
-        depth = following.index / n
-        settled = following[(depth >= 0.4) & (depth < 0.9)].mean()
-        holds["settles"], holds["collapses"] = (
-            bool(following[depth < 0.4].mean() < settled),
-            bool(following[depth >= 0.9].mean() < settled),
+    relative = ran.tolerance / heights.loc[ran.index]
+    tolerance = relative.groupby(ran.model).median().reindex(models)
+    outcome = [
+        _verdict(run, numbers, agrees, wide, share)
+        for run, numbers, agrees, wide in zip(
+            n_run,
+            n_run + counts["not run here"],
+            counts.agrees,
+            tolerance > max_tolerance,
+            strict=True,
         )
-    if dynamics is not None and len(dynamics):
-        spread = dynamics[dynamics.depth <= 1].groupby("checkpoint", sort=False).id.agg(lambda v: np.ptp(v) / v.mean())
-        holds["training"] = bool(spread.iloc[0] < spread.iloc[-1] / 2)
-    return {STATEMENTS[key]: value for key, value in holds.items()}
+    ]
+    counts.insert(0, "numbers", n_run + counts["not run here"])
+    return counts.assign(tolerance=tolerance, verdict=outcome)
 
 
-STATEMENTS = {
-    "peak": "the ID rises to a peak inside the network",
-    "after": "a minimum or plateau follows the peak",
-    "inside": "labels are best respected inside the network",
-    "near": "the layer chosen by the ID is near a best one by labels",
-    "keeps": "the chosen layer keeps nine tenths of the best label overlap",
-    "k": "k changes the height of the label overlap, not its shape",
-    "settles": "consecutive layers agree less in the first 40 % than in the next 50 %",
-    "collapses": "consecutive layers agree less in the last 10 % again",
-    "training": "the untrained profile is less than half as varied",
-}
+def _verdict(n_run: int, n_numbers: int, n_agree: int, uncertain: bool, share: float) -> str:
+    if n_run == 0:
+        return "not run here"
+    if uncertain:
+        return "too uncertain to tell"
+    if n_agree < share * n_run:
+        return "not reproduced"
+    return "reproduced" if n_run == n_numbers else "reproduced as far as it ran"

@@ -1,0 +1,132 @@
+"""Dimension and label overlap of every layer at one fixed scale: enough to compare many clouds.
+
+The full treatment of a cloud asks at which scale a dimension may be read, and sets controls beside
+it. Where a dozen clouds of one model stand side by side, checkpoints of its training or places
+inside its blocks, that is not the question: it is how the profiles differ. Here each is read in the
+same way, by TwoNN on points decimated by one factor, and by the overlap of neighbours with labels.
+
+A layer in which most points are copies of others has no dimension, and its nearest neighbours are
+chosen among ties. This is how the first layer of a causal model looks at its last place, which has
+seen a single token by then. Such a layer is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from georep_utils.geometry.neighbors import Neighbors
+from georep_utils.geometry.overlap import label_overlap
+from georep_utils.geometry.scaling import n_different, twonn_scaling
+
+# Below this share of different points a layer is left out. With half of them different, TwoNN still
+# has a ratio for at least every other point.
+MIN_DIFFERENT = 0.5
+
+
+def quick_profile(
+    layers: Mapping[int, np.ndarray],
+    neighbors: Mapping[int, Neighbors],
+    labels: np.ndarray | None,
+    decimation: int = 4,
+    label_k: int = 10,
+    seed: int = 0,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Estimate the dimension and the label overlap of some layers.
+
+    Parameters
+    ----------
+    layers
+        The points of each layer by its number, (N, width).
+    neighbors
+        Neighbours of each layer, at least `label_k` a point.
+    labels
+        Class of each point, (N,); None where classes are not known.
+    decimation
+        TwoNN is computed on disjoint random subsets of N // decimation points.
+    label_k
+        Number of neighbours of the label overlap.
+    seed
+        Of the random subsets.
+    device
+        Where neighbours within the subsets are searched for, as in `nearest_neighbors`.
+
+    Returns
+    -------
+    DataFrame
+        A row a layer: layer, id, id_err (standard error), label_overlap. All three measures are NaN
+        for a layer that is left out, and the overlap where there are no labels.
+
+    Raises
+    ------
+    UserError
+        As `twonn_scaling` and `label_overlap`: too few points, or too few neighbours.
+
+    References
+    ----------
+    Facco et al., Scientific Reports 7, 12140 (2017), for TwoNN; Doimo et al., NeurIPS 2020, for the
+    label overlap.
+    """
+    rows = []
+    for layer, points in layers.items():
+        measured = {"id": np.nan, "id_err": np.nan, "label_overlap": np.nan}
+        if n_different(points) >= MIN_DIFFERENT * len(points):
+            estimate = twonn_scaling(points, (decimation,), seed=seed, device=device).iloc[0]
+            measured["id"] = estimate.id
+            measured["id_err"] = estimate.id_err
+            if labels is not None:
+                measured["label_overlap"] = label_overlap(neighbors[layer], labels, label_k)
+        rows.append({"layer": layer} | measured)
+    return pd.DataFrame(rows, columns=["layer", "id", "id_err", "label_overlap"])
+
+
+def top_range(
+    place: np.ndarray, value: np.ndarray, error: np.ndarray, n_errors: float = 2.0
+) -> tuple[float, float]:
+    """Where a profile is highest, as far as its errors can tell.
+
+    The single highest point of a flat top is an accident. All places count whose value differs from
+    the highest by less than `n_errors` standard errors of that difference.
+
+    Parameters
+    ----------
+    place
+        Layer number or depth of each value, (n,).
+    value, error
+        The profile and its standard errors, (n,). NaN is no candidate.
+    n_errors
+        How many errors make a difference.
+
+    Returns
+    -------
+    The first and the last such place. There may be lower values between them.
+    """
+    place = np.asarray(place, dtype=float)
+    value = np.asarray(value, dtype=float)
+    error = np.asarray(error, dtype=float)
+    top = np.nanargmax(value)
+    # Errors of two layers are taken as independent. Where they are not, because all layers share
+    # their random subsets, the difference is known better and the range is wider than it need be.
+    of_difference = np.hypot(error, error[top])
+    candidates = place[value >= value[top] - n_errors * of_difference]
+    return float(candidates.min()), float(candidates.max())
+
+
+def overlap_error(overlap: np.ndarray, n_points: int) -> np.ndarray:
+    """The largest standard error that a mean of N fractions between 0 and 1 can have.
+
+    Fractions of mean p vary by at most p (1 - p): the bound is reached where each of them is either
+    0 or 1. Points are taken as independent.
+
+    Parameters
+    ----------
+    overlap
+        Overlaps, of any shape.
+    n_points
+        N, the number of points that each is a mean over.
+    """
+    overlap = np.asarray(overlap, dtype=float)
+    return np.sqrt(overlap * (1 - overlap) / n_points)

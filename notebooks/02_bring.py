@@ -1,0 +1,155 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# ({{run}}-bring)=
+# # Bring representations from elsewhere
+#
+# In this chapter:
+#
+# - arrays that another program made take the place of representations that this book computes;
+# - they are checked, so that nothing later fails for a reason that could be seen now;
+# - we look at how many points, layers and classes there are.
+
+# %% tags=["parameters"]
+run = "brought"  # | Name of the run.
+path = ""  # | A folder of .npy files, an .npz, a .safetensors or a zarr group.
+labels = ""  # | Classes: a .npy file, or a text file with one a line. Empty for none.
+families = ""  # | Finer groups within the classes, likewise. Empty for none.
+arrays = []  # | Names of the arrays, first layer first. Empty for all, by name.
+n_blocks = 0  # at least 0 | Blocks of the network. 0 for one less than arrays.
+name = ""  # | What figures call the model. Empty for the name of the file.
+
+# %%
+import numpy as np
+import pandas as pd
+from myst_nb import glue
+
+from georep_utils import clouds, io
+
+# %% [markdown]
+# ## What to save
+#
+# Everything after this chapter needs one array a layer, of shape $(N, d_l)$: row $i$ of each is
+# sample $i$, and its columns are the features of that layer. Layers may differ in width. How a
+# sample became one row is up to you. The paper takes the mean over the sequence at the output of
+# each block's first norm {cite}`valeriani2023`. In any program with PyTorch, a mean over the tokens
+# of each hidden state could be saved like this:
+#
+# ```python
+# import numpy as np
+#
+# saved = {}
+# for batch in batches:  # always in the order of the samples
+#     states = model(batch, output_hidden_states=True).hidden_states
+#     for layer, state in enumerate(states):  # (samples, tokens, width)
+#         mean = state.mean(1).float().cpu().numpy()
+#         saved.setdefault(f"layer_{layer}", []).append(mean)
+#
+# np.savez("activations.npz", **{name: np.concatenate(x) for name, x in saved.items()})
+# np.save("labels.npy", labels)
+# ```
+#
+# Two things go wrong easily. Sequences of different lengths are padded, and a mean over padding
+# mixes something into every point that is no part of the sample: leave the padding out. And a
+# program that shuffles its samples, or drops the last batch, gives rows that no longer belong to
+# the labels. Nothing in the arrays would show it, except that no label is where it should be.
+#
+# Save in float32, or in half precision if that is what the model computed. With half precision many
+# points become exact copies of others where they are close together, and nearest distances, which
+# the dimension is read from, carry the rounding.
+#
+# ## Bring them
+#
+# `bring` reads every array once and checks that all have the same number of rows, that they hold
+# finite numbers of a known type, and that there are as many labels as rows. The arrays stay where
+# they are; nothing is copied. Their checksums become the recipe of the cloud, so that another file
+# under the same name is another cloud.
+
+# %% tags=["hide-input"]
+if not path:
+    raise io.UserError(
+        f"run {run} names no arrays; expected a folder of .npy files, an .npz, a "
+        ".safetensors or a zarr group: set bring.path in the run file"
+    )
+
+# %%
+cloud = clouds.bring(
+    path,
+    labels=labels or None,
+    families=families or None,
+    arrays=arrays or None,
+    n_blocks=n_blocks or None,
+    name=name or None,
+)
+
+# %% [markdown]
+# The run uses this cloud under the name `trained`, as all chapters call the network that they look
+# at. There is no untrained control here, unless you save the same arrays from a network of random
+# weights and bring them as a run of their own.
+
+# %%
+paths = io.RunPaths(run)
+clouds.assign(paths, trained=cloud)
+known = {side: cloud.side(side) is not None for side in ("labels", "families")}
+io.note_facts(brought=True, **known)
+
+# %% tags=["hide-input"]
+glue("n-points", cloud.n_samples, display=False)
+glue("n-layers", len(cloud), display=False)
+glue("n-blocks", cloud.n_blocks, display=False)
+
+# %% [markdown]
+# The cloud has {glue:text}`n-points:,` points in each of {glue:text}`n-layers` layers. They are
+# numbered in the order of their names, where numbers in names count as numbers: `layer_2` comes
+# before `layer_10`. The relative depth of a layer is its number over {glue:text}`n-blocks`, which
+# is the number of blocks that the run file states, or else one less than there are arrays. Make
+# sure that the order below is the order of the network.
+
+# %%
+rows = []
+for layer, array_name in zip(cloud.layers, cloud.layer_names, strict=True):
+    X = cloud[layer]
+    depth = layer / cloud.n_blocks
+    rows.append((array_name, depth, X.shape[1], np.linalg.norm(X, axis=1).mean()))
+pd.DataFrame(rows, columns=["array", "depth", "width", "mean norm"]).round(3)
+
+# %% [markdown] tags=["only-labels"]
+# ## Classes
+#
+# The overlap of neighbours with labels is averaged so that each class counts the same. A class of
+# few samples can't have many neighbours of its own: with $k$ neighbours, a class of fewer than
+# $k + 1$ samples never reaches an overlap of 1.
+
+# %% tags=["only-labels"]
+counts = pd.Series(cloud.side("labels")).value_counts()
+counts.describe()[["count", "min", "50%", "max"]].to_frame("samples of a class").T
+
+# %% tags=["only-labels", "hide-input"]
+glue("n-classes", len(counts), display=False)
+glue("smallest", int(counts.min()), display=False)
+
+# %% [markdown] tags=["only-families"]
+# Families are known as well. Where the overlap with labels is computed, neighbours of a sample's
+# own family are left out, so that only more distant relatives count.
+
+# %% [markdown]
+# ## What we saw
+#
+# - {glue:text}`n-points:,` points in {glue:text}`n-layers` layers were brought, and passed the
+#   checks: equal numbers of rows, finite numbers.
+# - The arrays are read in place. If they change, this chapter and all that follow run again; if
+#   they vanish, the program says so.
+
+# %% [markdown] tags=["only-labels"]
+# - There are {glue:text}`n-classes` classes, the smallest of {glue:text}`smallest:,` samples. That
+#   rows and labels belong together, no program can check: it is yours to make sure of.
