@@ -58,7 +58,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(IN) -m pip install --quiet --no-input --disable-pip-version-check -r benchmarks/requirements.txt
-	@for file in benchmarks/*.py; do echo "$$file"; $(IN) "$$file" || exit 1; done
+	@for file in benchmarks/bench_*.py benchmarks/validate_*.py; do echo "$$file"; $(IN) "$$file" || exit 1; done
 
 clean:
 	@if [ -x $(IN) ]; then for run in igpt-mini paper; do $(IN) -m georep_utils clean $$run; done; fi

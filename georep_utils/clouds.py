@@ -113,14 +113,14 @@ class Cloud:
             if self.kept is None:
                 raise UserError(f"no neighbours of {self.folder.name} yet; run 03_distances first")
             maxk, range_max = self.kept
-        found = _search_folder(self, maxk, range_max)
-        if found is None:
+        wide_enough = _searches(self, maxk, range_max)
+        if not wide_enough:
             raise UserError(
                 f"{self.folder.name} has no search of {maxk} neighbours and ratios to rank "
                 f"{range_max}; run 03_distances first"
             )
-        io.note_read(found)
-        return search.load(found, f"layer_{layer:02d}").first(maxk, range_max)
+        io.note_read(wide_enough[0])
+        return search.load(wide_enough[0], f"layer_{layer:02d}").first(maxk, range_max)
 
 
 def home() -> Path:
@@ -267,7 +267,9 @@ def extract(
 def _readable(recipe: dict) -> str:
     """The part of a folder's name that a person reads."""
     model = recipe["model"]
-    words = [model["model"], recipe["data"]["name"], recipe["data"]["n_samples"]]
+    name = str(model["model"]).removesuffix(" (untrained)").removesuffix(".safetensors")
+    words = [re.sub(r"^(.*/)?(assets|checkpoints|hub)/", "", name)]
+    words += [recipe["data"]["name"], recipe["data"]["n_samples"]]
     words += [model["place"], model["pooling"]]
     if model["precision"] != "float32":
         words.append(model["precision"])
@@ -352,14 +354,23 @@ def largest_rank(range_max: int, n: int) -> int:
     return min(range_max, 1 << ((n - 1).bit_length() - 1))
 
 
-def _search_folder(cloud: Cloud, maxk: int, range_max: int) -> Path | None:
-    """A finished search of this cloud that is wide enough, made by the present code."""
+def _searches(cloud: Cloud, maxk: int, range_max: int) -> list[Path]:
+    """The searches of this cloud that are wide enough, made by the present code."""
     ending = io.code_digest(*SEARCH_CODE)[:8]
+    found = []
     for folder in sorted(cloud.folder.glob(f"neighbors-k*-r*-{ending}")):
         stored = re.fullmatch(r"neighbors-k(\d+)-r(\d+)-\w+", folder.name)
         if stored and int(stored[1]) >= maxk and int(stored[2]) >= range_max:
-            if _search_is_whole(cloud, folder):
-                return folder
+            found.append(folder)
+    return found
+
+
+def _whole_search(cloud: Cloud, maxk: int, range_max: int) -> Path | None:
+    """A search as in `_searches` of which no file is missing or cut short."""
+    for folder in _searches(cloud, maxk, range_max):
+        if _search_is_whole(cloud, folder):
+            return folder
+        shutil.rmtree(folder)
     return None
 
 
@@ -397,12 +408,12 @@ def find_neighbors(
     UserError
         As `nearest_neighbors`, naming the layer.
     """
-    if _search_folder(cloud, maxk, range_max) is None:
+    if _whole_search(cloud, maxk, range_max) is None:
         ending = io.code_digest(*SEARCH_CODE)[:8]
         folder = cloud.folder / f"neighbors-k{maxk}-r{range_max}-{ending}"
         purpose = f"searching neighbours in {cloud.folder.name}"
         with io.lock(cloud.folder / f".{folder.name}.lock", purpose):
-            if _search_folder(cloud, maxk, range_max) is None:
+            if _whole_search(cloud, maxk, range_max) is None:
                 job = _Search(cloud, folder, maxk, range_max, device)
                 job.run(rows_per_task, scheduler, resources, progress)
     return replace(cloud, kept=(maxk, range_max))
@@ -480,7 +491,7 @@ class _Search:
 
 def search_seconds(cloud: Cloud) -> float:
     """What the search of the neighbours in use took, in seconds."""
-    folder = _search_folder(cloud, *cloud.kept)
+    folder = _searches(cloud, *cloud.kept)[0]
     return io.read_json(folder / "search.json")["seconds"]
 
 

@@ -439,6 +439,31 @@ def distances_and_norms(distances: pd.DataFrame, run: str = "", note: str = "") 
 # -------------------------------------------------------------------- intrinsic dimension (04, 11)
 
 
+def twonn_fit(
+    x: np.ndarray, y: np.ndarray, fraction: float, slope: float, note: str = ""
+) -> Figure:
+    """TwoNN's line: -log(1 - F) against log mu, and the largest ratios that the fit leaves out.
+
+    Parameters
+    ----------
+    x, y : (n,) log mu and -log(1 - F), ascending.
+    fraction : the share of the lowest ratios that are fitted.
+    slope : the estimated dimension.
+    """
+    figure, axes = _panels(height=3.4)
+    axis = axes[0, 0]
+    kept = int(fraction * len(x))
+    axis.plot(x[:kept], y[:kept], ".", color="#00798c", ms=3, label="fitted")
+    axis.plot(x[kept:], y[kept:], "x", color=GREY, ms=5, label="left out")
+    ends = np.array([0, x[kept - 1]])
+    axis.plot(ends, slope * ends, color="black", lw=1.2, label=f"slope {slope:.2f}")
+    axis.set_xlabel(r"$\log\,\mu$")
+    _from_zero(axis, r"$-\log(1 - F)$")
+    axis.set_xlim(left=0)
+    _legend(axis)
+    return _note(figure, note)
+
+
 def id_scaling(
     curves: pd.DataFrame, n_blocks: int, scale: float | None = None, note: str = ""
 ) -> Figure:

@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -231,11 +232,17 @@ def code_digest(*names: str) -> str:
     for name in sorted(names):
         module, _, function = name.partition(":")
         file = REPOSITORY / f"{module.replace('.', '/')}.py"
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        if function:
-            tree = next(node for node in tree.body if getattr(node, "name", None) == function)
-        trees.append([name, ast.dump(_without_docstrings(tree))])
+        trees.append([name, _syntax(file, file.stat().st_mtime_ns, function)])
     return digest(trees)
+
+
+@lru_cache(maxsize=256)
+def _syntax(file: Path, changed: int, function: str) -> str:
+    """The syntax of a file, or of one function in it; `changed` is the time of its last change."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    if function:
+        tree = next(node for node in tree.body if getattr(node, "name", None) == function)
+    return ast.dump(_without_docstrings(tree))
 
 
 def _without_docstrings(tree: ast.AST) -> ast.AST:

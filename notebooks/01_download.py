@@ -158,9 +158,9 @@ glue("largest-class", int(counts.max()), display=False)
 
 # %% [markdown] tags=["only-images", "only-labels"]
 # One sample is not like another even within a class. A representation that is worth something puts
-# the columns of {numref}`{{run}}-fig-samples-shown` near each other, although hardly any of their
-# pixels agree. Keep an eye on the classes that look alike to you: they will be each other's nearest
-# neighbours in some layers.
+# the columns of {numref}`{{run}}-fig-samples-shown` near each other, although their pixels differ.
+# Keep an eye on the classes that look alike to you: they will be each other's nearest neighbours in
+# some layers.
 
 # %% tags=["only-images", "only-labels"]
 shown = np.unique(data.labels)[:10]

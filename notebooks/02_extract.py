@@ -72,8 +72,8 @@ how |= {"samples_per_task": samples_per_task}
 # A transformer is a stack of $L$ blocks, and each block offers several places where its state can
 # be read. We read the place of the paper {cite}`valeriani2023`: the output of the *first
 # normalisation of each block*, and behind the last block the final norm. So layer $l$ is what block
-# $l$ is about to work on. ImageGPT has one layer more, its logits. Hidden states are read by hooks,
-# and the network is in evaluation mode: nothing is random in it, and it is not changed.
+# $l$ is about to work on. ImageGPT has one layer more, its logits. Hidden states are read as they
+# pass, and the network is in evaluation mode: nothing in it is random, and it is not changed.
 #
 # The model is described by a *source*: which weights, which place, which pooling, which precision.
 # A source costs nothing to make. The network itself is loaded when something has to be computed.
@@ -103,7 +103,7 @@ io.note_facts(**data.facts())
 # %%
 recipe = clouds.recipe_of(source, data)
 listed = pd.json_normalize(recipe).T[0].fillna("not set").astype(str)
-listed.str[:40].to_frame("value").head(20)
+listed.sort_index().str[:40].to_frame("value").head(24)
 
 # %% [markdown]
 # Weights and samples stand there by the SHA-256 digest of their content, so that another file under

@@ -156,6 +156,18 @@ assert np.isclose(twonn(mu), dadapy_id, rtol=1e-6)
 dadapy_id
 
 # %% [markdown]
+# {numref}`{{run}}-fig-twonn` draws the fit. Look at how straight the points lie, and at which end
+# they leave the line: where they do, the law does not hold, and the slope depends on how many of
+# the largest ratios are left out.
+
+# %%
+x = np.sort(np.log(mu))[:-1]
+y = -np.log(1 - np.arange(1, len(mu)) / len(mu))
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-twonn", "caption": "The fit of TwoNN at one layer: each point is a sample, the line goes through the origin, and crosses are the largest ratios, which the fit leaves out."}, "image": {"alt": "Scatter of minus log of one minus F against log mu, with a straight line through the origin"}}
+figures.twonn_fit(x, y, 0.98, twonn(mu), note=made_from)
+
+# %% [markdown]
 # ### Decimation: the same line, further away
 #
 # What "dimension" means depends on how far one looks. Noise fills all directions at small

@@ -49,9 +49,8 @@ pd.set_option("display.max_colwidth", None)
 
 # %%
 measured = {}
-for path in sorted(Path(results).glob("[!.]*.json")):
+for path in io.find(Path(results), "*.json"):
     if not path.stem.endswith("-quick"):
-        io.note_read(path)
         measured[path.stem] = io.read_json(path)
 
 # %%

@@ -122,8 +122,8 @@ for site, pool in cases:
 #
 # All clouds are read in the same way: the dimension by TwoNN {cite}`facco2017` on disjoint random
 # subsets of $N$ / `decimation` points, and the share of the $k$ nearest neighbours that carry a
-# point's own label. A layer where more than half of the points are copies of others has no
-# dimension; it is left out, and named. Logits are not compared, because they belong to no block.
+# point's own label. A layer where half of the points or more are copies of others has no dimension;
+# it is left out, and named. Logits are not compared, because they belong to no block.
 
 # %%
 tables = []

@@ -8,7 +8,7 @@ from torch import nn
 
 from georep_utils.io import UserError
 from georep_utils.models import load as models
-from georep_utils.models.hooks import HookPoint, attached, find_blocks
+from georep_utils.models.hooks import HookPoint, attached, find_blocks, find_hook_points
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,17 @@ def test_hook_points_can_be_named_and_a_wrong_name_is_an_error(gpt2):
     for options in ({"blocks": "layers"}, {"norm": "ln_9"}, {"final_norm": "norm"}):
         with pytest.raises(UserError, match="has no"):
             models.load(gpt2, **options)
+
+
+def test_a_norm_of_one_pooled_token_is_no_final_norm():
+    """CLIP normalises its class token alone, behind the last block."""
+    config = tr.CLIPVisionConfig(image_size=32, patch_size=8, **SIZES)
+    net = tr.CLIPVisionModel(config).eval()
+    blocks = find_blocks(net, "CLIP")
+    points, n_tokens = find_hook_points(net, "CLIP", blocks, "ln_1")
+    assert n_tokens == 17
+    first_norms = [HookPoint(f"{blocks}.{layer}.layer_norm1", "out") for layer in range(3)]
+    assert list(points) == [*first_norms, HookPoint(f"{blocks}.2", "out")]
 
 
 SWIN = {

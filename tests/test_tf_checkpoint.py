@@ -404,6 +404,10 @@ ENTRIES = {
         [(b"x", writer.entry(1, (0, 1 << 62), crc=0xA282EAD8))],
         "impossible shape",
     ),
+    "a shape of unknown rank": (
+        [(b"x", floats(()) + writer.message(2, writer.number(3, 1)))],
+        "impossible shape ()",
+    ),
     "too many dimensions": ([(b"x", floats((1,) * 100))], "impossible shape"),
     "a negative offset": ([(b"x", writer.entry(1, (1,), 0, -4, 4))], "at -4"),
     "a shard that isn't": ([(b"x", floats((1,), shard=1))], "shard 1 of 1"),
@@ -514,28 +518,33 @@ def test_blocks_that_repeat_overlap_or_point_at_the_index_itself_are_refused(tmp
         refused(tmp_path / "m", "out of its place")
 
 
-LONG = b"".join(
-    b"\xe8\7\3\0" + n.to_bytes(3, "big") for n in range(1 << 18)
-)  # all share 1000 bytes
+def numbered_keys():
+    """262,144 keys that share their first 1,000 bytes: 1.8 MB of index, 263 MB of keys."""
+    first = b"\0\xe8\7\0" + b"x" * 1000
+    return first + b"".join(b"\xe8\7\3\0" + n.to_bytes(3, "big") for n in range(1 << 18))
+
+
+def one_entry(value):
+    return b"\0\1" + writer.varint(len(value)) + b"x" + value
+
+
 DIMENSIONS = writer.message(2, b"\x12\0" * (1 << 19))
 SLICES = writer.entry(1, (4,)) + writer.message(7, writer.message(1, b"\x10\4")) * (1 << 18)
 
 
 @pytest.mark.parametrize(
-    "body",
+    "entries, words",
     [
-        b"\0\xe8\7\0" + b"x" * 1000 + LONG,
-        *(b"\0\1" + writer.varint(len(value)) + b"x" + value for value in (DIMENSIONS, SLICES)),
+        (numbered_keys(), "one too many"),
+        (one_entry(DIMENSIONS), "impossible shape"),
+        (one_entry(SLICES), "lacks the slice"),
     ],
     ids=["keys", "dimensions", "slices"],
 )
-def test_an_index_made_to_be_slow_or_large_is_refused_in_time(body, tmp_path):
-    first = b"\0\0" + writer.varint(len(writer.header(1))) + writer.header(1)
-    body = first + body + (0).to_bytes(4, "little") + (1).to_bytes(4, "little")
-    (tmp_path / "m.index").write_bytes(
-        writer.close(writer.sealed(body), [(b"y", writer.place(b"", body))])
-    )
+def test_an_index_made_to_be_slow_or_large_is_refused_in_time(entries, words, tmp_path):
+    header = b"\0\0" + writer.varint(len(writer.header(1))) + writer.header(1)
+    put_index(tmp_path / "m", header + entries)
     began = time.monotonic()
-    with pytest.raises(CheckpointError, match="m.index"):
+    with pytest.raises(CheckpointError, match=f"m.index: .*{words}"):
         read_tf_checkpoint(tmp_path / "m")
     assert time.monotonic() - began < 30

@@ -21,8 +21,8 @@ from georep_utils.geometry.neighbors import Neighbors
 from georep_utils.geometry.overlap import label_overlap
 from georep_utils.geometry.scaling import n_different, twonn_scaling
 
-# Below this share of different points a layer is left out. With half of them different, TwoNN still
-# has a ratio for at least every other point.
+# A layer is kept if more than this share of its points are different. Where each point has a single
+# copy, half of them are, and no point has a positive distance to its nearest neighbour.
 MIN_DIFFERENT = 0.5
 
 
@@ -73,7 +73,7 @@ def quick_profile(
     rows = []
     for layer, points in layers.items():
         measured = {"id": np.nan, "id_err": np.nan, "label_overlap": np.nan}
-        if n_different(points) >= MIN_DIFFERENT * len(points):
+        if n_different(points) > MIN_DIFFERENT * len(points):
             estimate = twonn_scaling(points, (decimation,), seed=seed, device=device).iloc[0]
             measured["id"] = estimate.id
             measured["id_err"] = estimate.id_err

@@ -46,7 +46,7 @@ def tables(name: str, folder: str | Path | None = None) -> pd.DataFrame:
     """
     folder = io.root() / "book/results" if folder is None else Path(folder)
     parts = []
-    for path in sorted(folder.glob(f"*/{name}")):
+    for path in io.find(folder, f"*/{name}"):
         provenance = path.with_name("provenance.json")
         made = io.read_json(provenance)
         if made:

@@ -262,7 +262,9 @@ def published_curves(folder: str | Path | None = None) -> pd.DataFrame:
     UserError
         If a part of an archive is missing or not as described.
     """
-    names = [] if folder is None else [path.name for path in Path(folder).rglob("*.npy")]
+    names = []
+    if folder is not None:
+        names = [path.name for path in io.find(folder, "**/*.npy")]
     rows = []
     if any(name.startswith("imagenet_train_") for name in names):
         rows += _image_rows(load_image_statistics(folder))

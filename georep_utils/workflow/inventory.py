@@ -20,7 +20,7 @@ def clouds_folder() -> Path:
 def cloud_sizes() -> dict[str, int]:
     """Every cloud and how many bytes it takes; one that is not whole ends in " (unfinished)"."""
     sizes = {}
-    for folder in sorted(clouds_folder().glob("*")):
+    for folder in sorted(clouds_folder().glob("[!.]*")):
         if folder.is_dir():
             sizes[folder.name] = _size(folder)
     for folder in sorted(clouds_folder().glob(".*.partial")):
