@@ -116,8 +116,8 @@ for name, checkpoint in checkpoints.items():
 # single one may be read. So all are read in the same way: the dimension by TwoNN {cite}`facco2017`
 # on disjoint random subsets of $N$ / `decimation` points, with the standard error over the subsets,
 # and the label overlap $\chi^{l,gt}_k$, which is the mean share of the $k$ nearest neighbours that
-# carry a point's own label. Layers in which most points are copies of others have no dimension and
-# are left out.
+# carry a point's own label. A layer where half of the points or more are copies of others has no
+# dimension and is left out.
 
 # %%
 tables = []

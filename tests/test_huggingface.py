@@ -8,6 +8,7 @@ import torch
 import transformers as tr
 from model_builders import PROTEINS, TEXTS, build
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from georep_utils.data.samples import Dataset
 from georep_utils.io import UserError
@@ -217,6 +218,31 @@ def test_a_checkpoint_that_lacks_blocks_is_refused(tmp_path):
     (folder / "config.json").write_text(json.dumps(config | {"n_layer": 4}))
     with pytest.raises(UserError, match="has no weights for h.3"):
         models.load(folder)
+
+
+@pytest.mark.parametrize(
+    "family, lost",
+    [("gpt2", "wpe.weight"), ("gpt2", "ln_f.weight"), ("vit", "patch_embeddings.projection.bias")],
+)
+def test_a_checkpoint_that_lacks_an_embedding_or_a_norm_is_refused(family, lost, tmp_path):
+    folder = build(family, tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if name.endswith(lost))
+    del weights[name]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=f"has no weights for .*{lost}"):
+        models.load(folder)
+
+
+def test_a_checkpoint_may_lack_what_stands_behind_the_last_hook_point(tmp_path):
+    folder = build("bert", tmp_path)
+    expected = models.load(folder).forward(TEXTS)
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if "pooler" not in name}
+    assert len(kept) < len(weights)
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    found = models.load(folder).forward(TEXTS)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_samples_that_do_not_suit_the_model_are_found_before_the_run(load, pictures):

@@ -141,11 +141,20 @@ def test_a_hub_folder_that_lost_a_weight_is_refused(hub_folder, tmp_path):
         load(str(tmp_path / "lost"), device="cpu")
 
 
-def test_a_variant_that_computes_something_else_is_refused(hub_folder, tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"activation_function": "gelu"},
+        {"scale_attn_weights": False},
+        {"scale_attn_by_inverse_layer_idx": True},
+        {"layer_norm_epsilon": 1e-6},
+    ],
+)
+def test_a_variant_that_computes_something_else_is_refused(change, hub_folder, tmp_path):
     shutil.copytree(hub_folder, tmp_path / "variant")
     file = tmp_path / "variant/config.json"
     config = json.loads(file.read_text())
-    file.write_text(json.dumps(config | {"activation_function": "gelu"}))
+    file.write_text(json.dumps(config | change))
     with pytest.raises(UserError, match="changes ImageGPT's activation"):
         load(str(tmp_path / "variant"), device="cpu")
 

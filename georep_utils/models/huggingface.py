@@ -141,7 +141,7 @@ def load(
     # depend on the device.
     blocks = find_blocks(net, name, options.blocks)
     points, n_tokens = find_hook_points(net, name, blocks, site, options.norm, options.final_norm)
-    _require_weights(name, missing, blocks, points)
+    _require_weights(net, name, missing, blocks, points)
     # What the trial image became beyond its patches is special. A tokenizer tells by itself.
     n_special = _special_patches(net.config, name, n_tokens) if kind == "image" else 0
     reader = hub_files.load_reader(place, name, kind, **where)
@@ -183,15 +183,18 @@ def _kind(net: nn.Module, name: str, kind: str | None) -> str:
 
 
 def _require_weights(
-    name: str, missing: list[str], blocks: str, points: Iterable[HookPoint]
+    net: nn.Module, name: str, missing: list[str], blocks: str, points: Iterable[HookPoint]
 ) -> None:
     """UserError where weights are missing that the representations depend on.
 
     transformers fills in random ones. That does not matter for a pooler or a head, which stand
     behind the last hook point.
     """
-    read = (f"{blocks}.", *(f"{point.module}." for point in points))
+    embeddings = [path for path, module in net.named_modules() if isinstance(module, nn.Embedding)]
+    read_modules = [blocks, *embeddings, *(point.module for point in points)]
+    read = tuple(f"{path}." for path in read_modules)
     for key in missing:
+        # The embedding of an image is a convolution, known by its name only.
         if key.startswith(read) or "embed" in key:
             raise UserError(
                 f"{name} has no weights for {key}; expected all of them: fetch it again, or set "
@@ -264,7 +267,7 @@ class HFModel:
     max_tokens: int | None
     device: torch.device
     dtype: str
-    # The hooks of one call would hear what passes in another.
+    # The hooks of one call would also be called by what passes in another.
     reentrant: bool = False
 
     @property
