@@ -238,8 +238,8 @@ def _samples_a_second(model, data) -> float:
     order = np.random.default_rng(0).permutation(len(planned))
     done = 0
     began = time.perf_counter()
-    pool, workers = extraction.side_by_side(model)
-    with pool:
+    threads, workers = extraction.side_by_side(model)
+    with threads as pool:
         for start in range(0, len(order), workers):
             picked = [planned[i] for i in order[start : start + workers]]
             jobs = [pool.submit(extraction.forward, model, data, rows, 1) for rows in picked]

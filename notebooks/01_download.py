@@ -169,7 +169,8 @@ rows = [np.flatnonzero(data.labels == label)[:n_rows] for label in shown]
 pictures = previews.pictures(data, np.stack(rows, axis=1).ravel())
 
 # %% tags=["only-images", "only-labels", "hide-input"] mystnb={"figure": {"name": "{{run}}-fig-samples-shown", "caption": "Samples as the network sees them, one class a column: the first of each class, from top to bottom."}, "image": {"alt": "A grid of small images, one class a column"}}
-figures.samples(pictures, n_rows, [names[label] for label in shown])
+class_names = [names[label] for label in shown]
+figures.samples(pictures, n_rows, class_names, f"{run}: {data.name}")
 
 # %% [markdown] tags=["only-text"]
 # A few of the texts, with the class of each in brackets where it is known. A text is cut into
@@ -234,7 +235,8 @@ pd.Series(share).describe()[["min", "50%", "max"]].round(4).to_frame(
 ).T
 
 # %% tags=["only-palette", "hide-input"] mystnb={"figure": {"name": "{{run}}-fig-palette", "caption": "The palette, in the order of its tokens (bottom), and the share of all tokens that each entry has (top)."}, "image": {"alt": "Bar chart of token frequencies over a strip of palette colours"}}
-figures.palette(share, images.palette_levels(data.palette), run)
+note = f"{run}: {data.name}, {len(every):,} samples counted"
+figures.palette(share, images.palette_levels(data.palette), run, note)
 
 # %% tags=["hide-input"]
 log_file = io.REPOSITORY / Path(checkpoint or "none").with_name("log.json")
@@ -253,7 +255,7 @@ io.note_facts(training_log=isinstance(card, dict))
 # training images would mean that the model remembers images instead of learning what they share.
 
 # %% tags=["only-training_log", "hide-input"] mystnb={"figure": {"name": "{{run}}-fig-loss", "caption": "How the bundled model was trained: loss on training batches and on held-out images against the number of steps; the dots are the checkpoints that are kept."}, "image": {"alt": "Training and held-out loss against training step"}}
-figures.training_loss(pd.DataFrame(card["log"]), run)
+figures.training_loss(pd.DataFrame(card["log"]), run, f"{run}: {checkpoint}")
 
 # %% tags=["only-training_log", "hide-input"]
 for name in sorted(card.keys() - {"log"}):

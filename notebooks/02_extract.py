@@ -262,7 +262,8 @@ half = whole.copy()
 half[:, half.shape[1] // 2 :] = 235
 
 # %% tags=["only-completions", "only-palette", "hide-input"] mystnb={"figure": {"name": "{{run}}-fig-completions", "caption": "Images of the data set (top), the upper halves that the model is shown (middle), and the model's own continuation (bottom)."}, "image": {"alt": "Three rows of small images: originals, upper halves, and completions by the model"}}
-figures.completions(whole, half, drawn)
+note = f"{run}: {source.name}, {data.name}; computed here"
+figures.completions(whole, half, drawn, note)
 
 # %% [markdown]
 # ## A first look at the clouds

@@ -181,7 +181,8 @@ nearest = [trained.neighbors(layer).indices[queries, :6] for layer in depths]
 pictures = previews.pictures(data, np.stack(nearest, axis=1))
 
 # %% tags=["only-images", "hide-input"] mystnb={"figure": {"name": "{{run}}-fig-neighbours", "caption": "Four queries, each with its five nearest neighbours at the first layer, in the middle of the network and at the final norm. The query stands first."}, "image": {"alt": "Rows of images: a query followed by its nearest neighbours, for three layers"}}
-figures.neighbour_pictures(pictures, depths)
+note = f"{run}: {trained.model}, {trained.dataset}, N = {n:,}; measured here"
+figures.neighbour_pictures(pictures, depths, note)
 
 # %% tags=["only-text"]
 queries = np.linspace(0, n - 1, 6).astype(int)

@@ -185,10 +185,10 @@ for name, cloud in found.items():
     summary.loc[name, "loss"] = loss
 
 # %% [markdown]
-# One row a checkpoint. Depths are relative: 0 is the input of the first block, 1 the final norm.
+# One column a checkpoint. Depths are relative: 0 is the input of the first block, 1 the final norm.
 
 # %%
-summary.round(2)
+summary.round(2).T
 
 # %% tags=["hide-input"]
 first = summary.iloc[0]

@@ -48,7 +48,7 @@ def find_folder(name: str, data_dir: str | Path, revision: str | None = None) ->
         The model may have been fetched to `hub/name` below this folder, which is taken from the
         repository if it is relative.
     revision
-        The revision to look for in the hub's own cache.
+        A branch, a tag or a commit; None for the main branch.
 
     Returns
     -------
@@ -58,7 +58,9 @@ def find_folder(name: str, data_dir: str | Path, revision: str | None = None) ->
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    fetched = REPOSITORY / data_dir / "hub" / name
+    # 01_download puts a revision other than "main" into a folder of its own.
+    at_revision = name if revision in (None, "main") else f"{name}@{revision.replace('/', '--')}"
+    fetched = REPOSITORY / data_dir / "hub" / at_revision
     if (fetched / "config.json").is_file():
         return fetched
     return _cached_folder(name, revision)

@@ -1,0 +1,62 @@
+"""What a run asks for is compared with what its samples can give, before anything is computed."""
+
+import re
+
+import pytest
+
+from georep_utils import cost
+from georep_utils.io import UserError
+from georep_utils.workflow import runs
+
+
+def parameters(run="igpt-mini", **overrides):
+    given = {key.replace("__", "."): value for key, value in overrides.items()}
+    return runs.all_parameters(runs.read_run(run), given)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"n_per_class": 5}, "distances.maxk is 50, but there are 50 samples"),
+        ({"overlaps__label_k": [10, 60]}, "overlaps.label_k has 60, but 50 neighbours are kept"),
+        ({"n_per_class": 7}, "decimation by 4 leaves 17 of 70 samples, and 20 are needed"),
+        (
+            {"n_per_class": 1, "distances__maxk": 3, "overlaps__data_k": [4]},
+            "overlaps.data_k has 4",
+        ),
+        (
+            {"training_dynamics__decimation": 100},
+            "decimation of 06 is 100, which leaves 10 of 1000",
+        ),
+        ({"listening_places__label_k": 1000}, "label_k of 11 is 1000, but there are 1000 samples"),
+        ({"extract__model_options": {"sise": "s"}}, "sise"),
+        ({"dataset_options": {"pth": "x"}}, "has no option 'pth'"),
+    ],
+)
+def test_what_the_samples_cannot_give_is_refused_by_name(overrides, expected):
+    with pytest.raises(UserError, match=re.escape(expected)):
+        cost.check(parameters(**overrides))
+
+
+@pytest.mark.parametrize("run", runs.run_files())
+def test_the_runs_of_the_repository_pass(run):
+    cost.check(parameters(run))
+
+
+def test_samples_that_are_not_here_yet_are_left_to_the_first_chapter(tmp_path):
+    cost.check(parameters("igpt-small", data_dir=str(tmp_path)))
+    told = cost.report(parameters("igpt-small", data_dir=str(tmp_path)))
+    assert "to download    36 files" in told and "samples        not here yet" in told
+
+
+def test_a_report_says_bytes_and_times_of_every_stage(monkeypatch):
+    monkeypatch.setattr(cost, "CALIBRATION_SECONDS", 0.1)
+    monkeypatch.setattr(cost, "CALIBRATION_POINTS", 1500)
+    few = {f"overlaps__{name}": [10] for name in ("data_k", "label_k", "robustness_k")}
+    told = cost.report(parameters(n_per_class=10, distances__maxk=20, **few))
+    assert "to download    0 files" in told
+    assert "samples        100 of fashion-mnist-14" in told
+    # 25 layers of width 64 and 16 logits, 100 samples, two networks, float32.
+    assert "26 of width 16 to 64, 2 network(s)" in told
+    assert re.search(r"02 extract     0\.00 GB on disk, .* about \d+ s on cpu", told)
+    assert re.search(r"03 neighbours .* about \d+ s", told)
