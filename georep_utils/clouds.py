@@ -349,11 +349,6 @@ def of_run(paths: RunPaths) -> dict[str, Cloud]:
 # -------------------------------------------------------------------------------------- neighbours
 
 
-def largest_rank(range_max: int, n: int) -> int:
-    """The largest power of two up to `range_max` that is below n points."""
-    return min(range_max, 1 << ((n - 1).bit_length() - 1))
-
-
 def _searches(cloud: Cloud, maxk: int, range_max: int) -> list[Path]:
     """The searches of this cloud that are wide enough, made by the present code."""
     ending = io.code_digest(*SEARCH_CODE)[:8]

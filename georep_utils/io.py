@@ -194,8 +194,15 @@ def file_digest(path: str | Path) -> str:
 
     The digest of a file above 256 MB is remembered with its size and time of change, because a
     checkpoint of 15 GB takes longer to read than everything else that `run` looks at.
+
+    Raises
+    ------
+    MissingFile
+        If there is no such file.
     """
     path = Path(path)
+    if not path.is_file():
+        raise MissingFile(f"{path} is missing; put it there, or run 01_download again")
     note_read(path)
     return _digest(path)
 

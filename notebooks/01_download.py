@@ -48,7 +48,15 @@ import pandas as pd
 from myst_nb import glue
 
 from georep_utils import figures, io
-from georep_utils.data import datasets, download, images, needs, previews, transfer
+from georep_utils.data import (
+    archives,
+    datasets,
+    download,
+    images,
+    needs,
+    previews,
+    transfer,
+)
 
 # %% tags=["hide-input"]
 figures.use_style()
@@ -95,7 +103,7 @@ wanted = needs.needed_files(
 # %%
 arrived = transfer.fetch(wanted, folder, offline)
 for archive in [path for path in arrived if path.suffix == ".zip"]:
-    transfer.unpack(archive, archive.with_suffix(""))
+    archives.unpack(archive, archive.with_suffix(""))
 
 # %% [markdown] tags=["only-hub"]
 # The model is one of the *Hugging Face hub*, or a folder of that form. What is brought here is its

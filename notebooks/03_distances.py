@@ -45,6 +45,7 @@ from myst_nb import glue
 
 from georep_utils import clouds, figures, io
 from georep_utils.data import datasets, previews
+from georep_utils.geometry.neighbors import largest_range
 
 # %% [markdown]
 # The clouds of the run are there already. A run has the cloud of its network, `trained`, and most
@@ -84,7 +85,7 @@ if maxk >= n:
 # an error in *who* is near would be an error in every overlap.
 
 # %%
-largest = clouds.largest_rank(range_max, n)
+largest = largest_range(n, range_max)
 search = {
     "scheduler": scheduler,
     "resources": resources,

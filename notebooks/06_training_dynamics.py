@@ -46,6 +46,7 @@ from myst_nb import glue
 
 from georep_utils import clouds, figures, io
 from georep_utils.data import datasets
+from georep_utils.geometry.neighbors import largest_range
 from georep_utils.geometry.quick_profile import overlap_error, quick_profile, top_range
 from georep_utils.models import likelihood, load
 
@@ -102,7 +103,7 @@ def source_of(checkpoint):
 # every layer. What was made before is found again.
 
 # %%
-largest = clouds.largest_rank(range_max, n)
+largest = largest_range(n, range_max)
 found = {}
 for name, checkpoint in checkpoints.items():
     source = source_of(checkpoint)

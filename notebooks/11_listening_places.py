@@ -51,6 +51,7 @@ from myst_nb import glue
 
 from georep_utils import clouds, figures, io
 from georep_utils.data import datasets
+from georep_utils.geometry.neighbors import largest_range
 from georep_utils.geometry.quick_profile import quick_profile, top_range
 from georep_utils.models import load
 
@@ -109,7 +110,7 @@ cases += [(sites[0], pool) for pool in pools[1:]]
 
 # %%
 settings = {"device": device, "dtype": dtype, "data_dir": data_dir} | model_options
-largest = clouds.largest_rank(range_max, n)
+largest = largest_range(n, range_max)
 found = {}
 for site, pool in cases:
     case = {"site": site, "pool": pool} | settings

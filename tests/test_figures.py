@@ -116,6 +116,9 @@ DRAWN = {
     "profile_with_controls": lambda f: f.profile_with_controls(
         profile(), controls(), N_BLOCKS, HOSTILE, SEMANTIC, 0.1 * controls(), NOTE
     ),
+    "twonn_fit": lambda f: f.twonn_fit(
+        np.linspace(0.01, 1, 50), 7 * np.linspace(0.01, 1, 50), 0.9, 7.0, NOTE
+    ),
     "sizes": lambda f: f.sizes(
         each("network", NAMES, first_distance=HUMP / 9, norm=HUMP), "igpt-mini", NOTE
     ),
