@@ -225,7 +225,8 @@ def test_a_file_that_is_no_scheduler_file_is_refused(tmp_path, text):
         parallel.map(_square, [1], scheduler=str(tmp_path / "wrong.json"))
 
 
-def test_a_scheduler_that_does_not_answer_is_refused_in_seconds():
+def test_a_scheduler_that_does_not_answer_is_refused_in_seconds(monkeypatch):
+    monkeypatch.setattr(parallel, "ANSWER_SECONDS", 1)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]

@@ -162,5 +162,5 @@ def test_image_files_count_by_their_bytes(tmp_path):
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
     Image.new("RGB", (4, 4), "blue").save(tmp_path / "c.png")
     assert digest("a.png") == digest("b.png") != digest("c.png")
-    with pytest.raises(UserError, match="image .*d.png can't be read"):
+    with pytest.raises(UserError, match="d.png is missing"):
         digest("d.png")

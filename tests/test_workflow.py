@@ -428,7 +428,7 @@ def test_a_failed_cell_promotes_nothing_is_named_and_keeps_the_earlier_page(live
 
 def test_a_second_process_waits_for_the_first(lived_in):
     house = lived_in
-    script = "from georep_utils.__main__ import main; main(['run', 'tiny', '--from', '01'])"
+    script = "from georep_utils.__main__ import main; main(['run', 'tiny', '--from', '02'])"
     environment = os.environ | {"PYTHONPATH": str(house.root)}
     both = [
         subprocess.Popen(
@@ -443,7 +443,7 @@ def test_a_second_process_waits_for_the_first(lived_in):
     told = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     assert sum("waiting for process" in text and "running tiny" in text for text in told) == 1
-    assert sorted(house.executed()) == ["count", "count", "sum", "sum"]
+    assert house.executed() == ["sum", "sum"]
 
 
 def test_a_killed_run_leaves_nothing_half_done(lived_in):
