@@ -1,0 +1,225 @@
+"""Near-duplicates, and other ways in which the ratios of neighbour distances are not what TwoNN
+supposes.
+
+TwoNN reads a dimension d from mu = r_2 / r_1, the distances of a point to its two nearest
+neighbours. Where the points are spread evenly over d dimensions, mu follows a Pareto law, P(mu >
+m) = m^-d. A point that has a near-copy in the sample does not: its r_1 is far too small and its mu
+far too large. Few such points lift no warning but move the fit, for the largest ratios have the
+longest lever; that is why the fit leaves out a share of them, and why its result should not hang
+on that share.
+
+Three looks at it: which points have a neighbour that is much too near (`near_duplicates`), whether
+the ratios follow the law (`pareto_test`), and whether the dimension depends on the share of ratios
+that is kept (`id_by_fraction`).
+
+References: Facco et al. (2017), Estimating the intrinsic dimension of datasets by a minimal
+neighborhood information, Scientific Reports 7; Lilliefors (1969), On the Kolmogorov-Smirnov test
+for the exponential distribution, JASA 64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from georep_utils.geometry.neighbors import Neighbors
+from georep_utils.geometry.resampling import twonn_fit
+from georep_utils.io import UserError
+
+FRACTIONS = (0.8, 0.9, 0.98)
+# fractions that differ by a fifth: five times what independent ratios of 2,000 points do
+DISAGREEMENT = 0.2
+FEWEST = 50  # ratios, for a test to see anything
+REFERENCE_DRAWS = 500  # samples of the law behind a p value: known to 0.01 at 0.05
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """Points that are near-copies of others.
+
+    kept: (m,) numbers of the points that stay, ascending; removed: (n - m,) the others; pairs:
+    number of pairs of a point and a nearest neighbour that is much too near.
+    """
+
+    kept: np.ndarray
+    removed: np.ndarray
+    pairs: int
+
+
+@dataclass(frozen=True)
+class ParetoTest:
+    """Whether ratios follow the Pareto law of one dimension.
+
+    distance: largest gap between the observed and the fitted distribution; p_value: how often
+    samples of the law, fitted in the same way, have such a gap; id: the maximum-likelihood
+    dimension.
+    """
+
+    distance: float
+    p_value: float
+    id: float
+
+
+def near_duplicates(
+    neighbors: Neighbors, k: int = 10, share: float = 0.1, radius: float | None = None
+) -> NearDuplicates:
+    """Points whose nearest neighbour lies much nearer than the k-th, one of each pair to be
+    removed.
+
+    Parameters
+    ----------
+    neighbors : Neighbors
+        With k neighbours or more.
+    k : int
+        The rank that says how far neighbours usually are.
+    share : float
+        A pair is too near when r_1 is below `share` of r_k for the one that is further from its
+        k-th. Evenly spread points in d dimensions have that in a share of about k share^d: half of
+        the points in one dimension, a tenth in two, a hundred thousandth in six. In low dimensions
+        give `radius` instead.
+    radius : float, optional
+        A pair is too near below this distance, whatever r_k is.
+
+    Returns
+    -------
+    NearDuplicates
+        Of points that hang together by such pairs, the first stays.
+
+    Raises
+    ------
+    UserError
+        Fewer than k stored neighbours, or a share outside 0 to 1.
+    """
+    if neighbors.indices.shape[1] <= k:
+        raise UserError(
+            f"k = {k}, but {neighbors.indices.shape[1] - 1} neighbours are stored: search again "
+            f"with maxk of {k}"
+        )
+    if not 0 < share < 1:
+        raise UserError(
+            f"share {share}: expected a number between 0 and 1, a tenth for example; give radius "
+            "for a distance"
+        )
+    distances = np.asarray(neighbors.distances)
+    limit = np.full(len(distances), radius) if radius is not None else share * distances[:, k]
+    # Every stored neighbour counts, so that a group of copies is found as a whole.
+    close = distances[:, 1:] <= limit[:, None]
+    points, columns = np.nonzero(close)
+    others = np.asarray(neighbors.indices)[points, columns + 1]
+    first = _first_of_group(len(distances), points, others)
+    own = np.arange(len(distances))
+    return NearDuplicates(own[first == own], own[first != own], int(close[:, 0].sum()))
+
+
+def pareto_test(mus: np.ndarray, seed: int = 0) -> ParetoTest:
+    """Test r_2 / r_1 against the Pareto law with the dimension that fits best.
+
+    Neighbouring points share neighbours, so their ratios are not quite independent and true
+    samples of the law give p below 0.05 a little more often than in one of twenty. With many
+    points any real cloud fails; read `distance` too.
+
+    Parameters
+    ----------
+    mus : (n,) array
+        Ratios; infinite ones, from exact copies, are left out.
+
+    Returns
+    -------
+    ParetoTest
+    """
+    logs = _log_ratios(mus)
+    distance = float(_gap(logs[None])[0])
+    # the gap times the root of n no longer depends on n
+    reference = _reference(min(len(logs), 5000))
+    scaled = distance * np.sqrt(len(logs) / min(len(logs), 5000))
+    p_value = (1 + np.count_nonzero(reference >= scaled)) / (1 + REFERENCE_DRAWS)
+    return ParetoTest(distance, p_value, float(1 / logs.mean()))
+
+
+def pareto_curve(mus: np.ndarray) -> pd.DataFrame:
+    """What a figure of the law draws: log_mu, and minus_log_survival observed and fitted by one
+    dimension (a line).
+    """
+    logs = np.sort(_log_ratios(mus))
+    observed = -np.log1p(-(np.arange(1, len(logs) + 1) - 0.5) / len(logs))
+    columns = {"log_mu": logs, "minus_log_survival": observed, "fitted": logs / logs.mean()}
+    return pd.DataFrame(columns)
+
+
+def id_by_fraction(distances: np.ndarray, fractions: tuple[float, ...] = FRACTIONS) -> pd.DataFrame:
+    """TwoNN at several shares of the lowest ratios: rows fraction, id, and whether they disagree
+    by a fifth.
+
+    Parameters
+    ----------
+    distances : (n, 2) array
+        r_1 and r_2 of each point.
+
+    Returns
+    -------
+    DataFrame
+        Columns fraction, id, disagree (the same in every row: the largest ID is a fifth above the
+        smallest).
+    """
+    ids = [twonn_fit(distances, fraction) for fraction in fractions]
+    disagree = max(ids) > (1 + DISAGREEMENT) * min(ids)
+    return pd.DataFrame({"fraction": fractions, "id": ids, "disagree": disagree})
+
+
+def warnings_of(distances: np.ndarray, layer: int | str | None = None) -> list[str]:
+    """One line for each reason to doubt TwoNN on these r_1, r_2 (n, 2): copies, or a dimension
+    that hangs on the fraction.
+    """
+    where = "the representation" if layer is None else f"layer {layer}"
+    lines = []
+    copies = int(np.sum(distances[:, 0] == 0))
+    if copies:
+        lines.append(f"{where}: {copies} of {len(distances)} points have an exact copy")
+    table = id_by_fraction(distances)
+    if table["disagree"].any():
+        read = ", ".join(f"{row.id:.1f} at {row.fraction:g}" for row in table.itertuples())
+        lines.append(
+            f"{where}: the dimension depends on the fraction of ratios ({read}); look for "
+            "near-duplicates"
+        )
+    return lines
+
+
+def _first_of_group(n: int, points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The lowest point number of the group that each point belongs to, where pairs link points."""
+    first = np.arange(n)
+    while True:
+        lowest = first.copy()
+        np.minimum.at(lowest, points, first[others])
+        np.minimum.at(lowest, others, first[points])
+        if np.array_equal(lowest, first):
+            return first
+        first = lowest
+
+
+def _log_ratios(mus: np.ndarray) -> np.ndarray:
+    mus = np.asarray(mus, dtype=float)
+    usable = mus[np.isfinite(mus) & (mus >= 1)]
+    if len(usable) < FEWEST:
+        raise UserError(
+            f"{len(usable)} of {len(mus)} ratios are usable: expected {FEWEST} or more; take "
+            "more points"
+        )
+    return np.log(usable)
+
+
+def _gap(logs: np.ndarray) -> np.ndarray:
+    """Kolmogorov's distance of each row of logs (m, n) from the exponential law of its own mean."""
+    n = logs.shape[1]
+    fitted = -np.expm1(-np.sort(logs, axis=1) / logs.mean(axis=1, keepdims=True))
+    steps = np.arange(n + 1) / n
+    return np.maximum(steps[1:] - fitted, fitted - steps[:-1]).max(axis=1)
+
+
+@lru_cache(maxsize=8)
+def _reference(n: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.array([_gap(rng.exponential(size=(1, n)))[0] for _ in range(REFERENCE_DRAWS)])

@@ -1,0 +1,400 @@
+"""One resampling for every layer, estimator and overlap: errors, and covariances between layers.
+
+An estimate from N samples would have come out differently with other samples. How differently is
+read off the samples themselves: they are dealt into 20 disjoint groups, and everything is computed
+again in halves of ten groups each. The same groups serve every layer, network and statistic, so
+the replicates of two layers can be subtracted, and the error of a difference is much smaller than
+the errors of both: the layers share their samples.
+
+Why halves, and not the usual jackknife that leaves one group out? For statistics of nearest
+neighbours neither of its forms has the right size (`benchmarks/error_bars.py` compares them with
+the spread over independent samples). When the neighbours stay fixed and a group's points are left
+out of the mean, points count as independent although they share neighbours: the error is a sixth
+too small for TwoNN, a quarter to a third for label overlaps. When the neighbours are found anew
+without the group, the error of TwoNN is two thirds too large: a distance ratio depends on three
+points, and leaving one group out counts the joint effect of three points three times (Efron and
+Stein 1981). Two halves share no sample, so their difference has the right variance whatever the
+statistic. This is the delete-d jackknife with half of the groups deleted (Shao and Wu 1989).
+
+The halves are balanced (McCarthy 1969): with 20 groups there are 19 divisions into ten and ten,
+the rows of a Hadamard matrix, and any two groups lie together in 9 and apart in 10 of them. For a
+plain mean the result is then exactly the variance of the group means over 20, with 19 degrees of
+freedom.
+
+One thing is assumed: the variance falls as one over the number of samples, so that N samples have
+half the variance of N / 2. A half has twice the scale of the whole (N/n doubles); the error is
+that of the estimate as long as its relative error changes little over one octave.
+
+References: Efron and Stein (1981), The jackknife estimate of variance, Annals of Statistics 9;
+McCarthy (1969), Pseudo-replication: half samples, Review of the ISI 37; Shao and Wu (1989), A
+general theory for jackknife variance estimation, Annals of Statistics 17.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
+from georep_utils.io import UserError
+
+N_GROUPS = 20
+# One more than a prime that leaves 3 when divided by 4: what Paley's construction (1933) serves.
+GROUP_NUMBERS = (4, 8, 12, 20, 24, 32, 44, 48)
+MIN_HALF = 20  # points of a half, at least: with fewer an ID has an error above a fifth
+# Share of points, beside one, that may lack neighbours in a half and are then left out of it.
+MAX_SHORT = 0.001
+SEARCHED = 24  # neighbours of a decimated subset: a half lacks two of them once in 600,000 points
+
+
+@dataclass(frozen=True)
+class Half:
+    """One half of the samples and their nearest neighbours within it.
+
+    rows: (m,) sample numbers; indices: (m, k) sample numbers of the neighbours, nearest first;
+    distances: (m, k).
+    """
+
+    rows: np.ndarray
+    indices: np.ndarray
+    distances: np.ndarray
+
+
+def groups(
+    n: int, labels: np.ndarray | None = None, n_groups: int = N_GROUPS, seed: int = 0
+) -> np.ndarray:
+    """Deal n samples into disjoint groups of equal size, every class spread as evenly as it can be.
+
+    Parameters
+    ----------
+    n : int
+        Number of samples.
+    labels : (n,) array, optional
+        Classes. Every group then holds each class in the same share, up to one sample.
+    n_groups : int
+        4, 8, 12, 20, 24, 32, 44 or 48: the numbers for which balanced halves are built here.
+    seed : int
+        Which samples meet in a group.
+
+    Returns
+    -------
+    (n,) int array
+        The group of each sample, 0 to n_groups - 1.
+
+    Raises
+    ------
+    UserError
+        Another number of groups, too few samples, labels of another length, all different, or with
+        a class of one sample.
+    """
+    _check_groups(n, n_groups)
+    order = np.random.default_rng(seed).permutation(n)
+    if labels is not None:
+        codes = _class_codes(labels, n)
+        order = order[np.argsort(codes[order], kind="stable")]
+    result = np.empty(n, dtype=np.int64)
+    result[order] = np.arange(n) % n_groups
+    return result
+
+
+def half_samples(n_groups: int = N_GROUPS) -> np.ndarray:
+    """Balanced divisions of the groups into two halves, by Paley's construction of a Hadamard
+    matrix.
+
+    Returns
+    -------
+    (n_groups - 1, n_groups) bool array
+        True for the groups of the first half; the others make the second.
+    """
+    prime = n_groups - 1
+    squares = {i * i % prime for i in range(1, prime)}
+    shifts = (np.arange(prime)[:, None] - np.arange(prime)) % prime
+    core = np.isin(shifts, list(squares))
+    return np.column_stack([core, np.ones(prime, dtype=bool)])
+
+
+def jackknife(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standard errors and covariance of statistics that were computed again in balanced halves of
+    the samples.
+
+    Parameters
+    ----------
+    replicates : (n_groups - 1, 2) or (n_groups - 1, 2, L) array
+        The L statistics (of layers, say) in both halves of each division.
+
+    Returns
+    -------
+    error : (L,) array
+        Standard errors, with n_groups - 1 degrees of freedom. A number for replicates of one
+        statistic.
+    covariance : (L, L) array
+        Covariance between the statistics; the variance of a sum `w @ values` is `w @ covariance @
+        w`.
+    """
+    replicates = np.asarray(replicates, dtype=float)
+    if (
+        replicates.ndim not in (2, 3)
+        or replicates.shape[1] != 2
+        or len(replicates) + 1 not in GROUP_NUMBERS
+    ):
+        raise UserError(
+            f"replicates of shape {replicates.shape}: expected (divisions, 2, statistics) from "
+            "half_samples; stack them so"
+        )
+    halves = (replicates[:, 0] - replicates[:, 1]) / 2
+    if halves.ndim == 1:
+        variance = np.mean(halves**2)
+        return np.sqrt(variance), variance
+    covariance = halves.T @ halves / len(halves)
+    return np.sqrt(np.diag(covariance)), covariance
+
+
+def difference(
+    a: np.ndarray, b: np.ndarray, a_replicates: np.ndarray, b_replicates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """a - b and its standard error, for two layers or two networks that read the same samples in
+    the same groups.
+
+    Parameters
+    ----------
+    a, b : numbers or (L,) arrays
+        The estimates from all samples.
+    a_replicates, b_replicates : (n_groups - 1, 2) or (n_groups - 1, 2, L) arrays
+        The same in the halves, as for `jackknife`.
+    """
+    error, _ = jackknife(np.asarray(a_replicates) - np.asarray(b_replicates))
+    return np.subtract(a, b), error
+
+
+def halves(neighbors: Neighbors, groups: np.ndarray, k: int) -> Iterator[tuple[Half, Half]]:
+    """Both halves of each division with their k nearest neighbours, taken from a search among all
+    samples.
+
+    The first k stored neighbours of a point that lie in its half are its k nearest there, as long
+    as there are k. The rare point with fewer is left out of that half; a table with many such
+    points is refused.
+
+    Parameters
+    ----------
+    neighbors : Neighbors
+        Of all samples, with about 3 k + 20 neighbours stored.
+    groups : (n,) int array
+        As `groups` returns.
+    k : int
+        Neighbours wanted in the half.
+
+    Raises
+    ------
+    UserError
+        Groups of another length, or too few stored neighbours.
+    """
+    indices, distances = neighbors.indices[:, 1:], neighbors.distances[:, 1:]
+    if groups.shape != (len(indices),):
+        raise UserError(
+            f"{len(groups)} groups for {len(indices)} points: expected one for each point, in "
+            "the same order"
+        )
+    of_neighbors = groups[indices]
+    for first in half_samples(int(groups.max()) + 1):
+        yield tuple(
+            _half(side, groups, indices, distances, of_neighbors, k) for side in (first, ~first)
+        )
+
+
+def replicates(
+    neighbors: Neighbors, groups: np.ndarray, k: int, statistic: Callable[[Half], float]
+) -> np.ndarray:
+    """A statistic of the k nearest neighbours in both halves of each division: (n_groups - 1, "
+    "2)."""
+    return np.array([[statistic(half) for half in pair] for pair in halves(neighbors, groups, k)])
+
+
+def label_overlap_replicates(
+    neighbors: Neighbors, labels: np.ndarray, groups: np.ndarray, k: int, weighted: bool = True
+) -> np.ndarray:
+    """Label overlap in both halves of each division, (n_groups - 1, 2). weighted: every class
+    counts the same.
+    """
+    codes = _class_codes(labels, len(neighbors.indices))
+
+    def overlap(half: Half) -> float:
+        hits = (codes[half.indices] == codes[half.rows, None]).mean(axis=1)
+        if not weighted:
+            return hits.mean()
+        count = np.bincount(codes[half.rows])
+        present = count > 0
+        return (np.bincount(codes[half.rows], hits)[present] / count[present]).mean()
+
+    return replicates(neighbors, groups, k, overlap)
+
+
+def data_overlap_replicates(a: Neighbors, b: Neighbors, groups: np.ndarray, k: int) -> np.ndarray:
+    """Overlap of the neighbourhoods of two layers in both halves of each division, (n_groups - 1,
+    2).
+    """
+    if len(a.indices) != len(b.indices):
+        raise UserError(
+            f"overlap of {len(a.indices)} with {len(b.indices)} points: both need the same "
+            "points in one order"
+        )
+    both = zip(halves(a, groups, k), halves(b, groups, k), strict=True)
+    return np.array(
+        [[_shared(x, y) for x, y in zip(pair_a, pair_b, strict=True)] for pair_a, pair_b in both]
+    )
+
+
+def accuracy_replicates(neighbors: Neighbors, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Leave-one-out accuracy of the nearest neighbour's label in both halves of each division,
+    (n_groups - 1, 2).
+    """
+    codes = _class_codes(labels, len(neighbors.indices))
+    return replicates(
+        neighbors, groups, 1, lambda half: np.mean(codes[half.indices[:, 0]] == codes[half.rows])
+    )
+
+
+def twonn_replicates(
+    X: np.ndarray,
+    groups: np.ndarray,
+    decimation: int = 4,
+    n_repetitions: int = 4,
+    fraction: float = 0.98,
+    seed: int = 0,
+    device: str = "auto",
+) -> tuple[float, np.ndarray]:
+    """TwoNN on decimated data, and again in the halves of each subset.
+
+    A subset is searched once; its halves take their neighbours from that search. Layers that are
+    to be compared need the same seed, so that they are read on the same subsets.
+
+    Parameters
+    ----------
+    X : (N, width) array
+        One layer.
+    groups : (N,) int array
+        As `groups` returns.
+    decimation, n_repetitions, fraction, seed
+        N // decimation points in each of min(n_repetitions, decimation) disjoint subsets; share of
+        the lowest ratios in the fit.
+
+    Returns
+    -------
+    estimate : float
+        Mean over the subsets.
+    replicates : (n_groups - 1, 2) array
+        The same in the halves, at twice the scale and shifted to have the estimate as their mean.
+
+    Raises
+    ------
+    UserError
+        Fewer than 20 points in a half of a subset.
+    """
+    size = len(X) // decimation
+    if size // 2 < MIN_HALF:
+        raise UserError(
+            f"decimation by {decimation} leaves {size // 2} of {len(X)} points in a half: at "
+            f"least {MIN_HALF} are needed; "
+            "take more points or a smaller decimation"
+        )
+    order = np.random.default_rng(seed).permutation(len(X))
+    estimates, parts = [], []
+    for j in range(min(n_repetitions, decimation)):
+        rows = np.sort(order[j * size : (j + 1) * size])
+        table = nearest_neighbors(X[rows], maxk=min(SEARCHED, size - 1), range_max=2, device=device)
+        estimates.append(twonn_fit(table.distances[:, 1:3], fraction))
+        parts.append(
+            replicates(table, groups[rows], 2, lambda half: twonn_fit(half.distances, fraction))
+        )
+    estimate = float(np.mean(estimates))
+    together = np.mean(parts, axis=0)
+    return estimate, together * estimate / together.mean()
+
+
+def twonn_fit(distances: np.ndarray, fraction: float = 0.98) -> float:
+    """TwoNN's fit through the origin (Facco et al. 2017) to the ratios r_2 / r_1 of `distances`
+    (n, 2).
+
+    Points with a copy (r_1 = 0) are left out.
+    """
+    kept = distances[distances[:, 0] > 0].astype(float)
+    log_ratios = np.sort(np.log(kept[:, 1] / kept[:, 0]))
+    n_fitted = int(len(log_ratios) * fraction)
+    x = log_ratios[:n_fitted]
+    y = -np.log1p(-np.arange(1, n_fitted + 1) / len(log_ratios))
+    return float(x @ y / (x @ x))
+
+
+def likelihood_error(ids: np.ndarray, n_ratios: int) -> np.ndarray:
+    """The textbook error id / sqrt(n) of TwoNN: right for n independent ratios, about a fifth too
+    small for neighbours.
+    """
+    return np.asarray(ids) / np.sqrt(n_ratios)
+
+
+def _check_groups(n: int, n_groups: int) -> None:
+    if n_groups not in GROUP_NUMBERS:
+        known = ", ".join(map(str, GROUP_NUMBERS))
+        raise UserError(
+            f"{n_groups} groups: balanced halves are known for {known}; choose one of these"
+        )
+    if n < n_groups:
+        raise UserError(
+            f"{n} samples for {n_groups} groups: expected at least one for each; take more "
+            "samples or fewer groups"
+        )
+    if n < 2 * MIN_HALF:
+        raise UserError(
+            f"{n} samples leave halves of {n // 2}: at least {MIN_HALF} are needed; take more "
+            "samples"
+        )
+
+
+def _class_codes(labels: np.ndarray, n: int) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.shape != (n,):
+        raise UserError(
+            f"labels of shape {labels.shape} for {n} samples: expected one for each, in the same "
+            "order"
+        )
+    names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(names) == n:
+        raise UserError(
+            f"all {n} labels are different: an overlap with labels needs classes of two or more; "
+            "group them"
+        )
+    alone = names[counts < 2]
+    if len(alone):
+        raise UserError(
+            f"{len(alone)} classes have one sample and lie in one group only (first: "
+            f"{alone[0]!r}): expected two or more "
+            "samples a class; leave these out"
+        )
+    return codes.reshape(-1)
+
+
+def _half(side, groups, indices, distances, of_neighbors, k: int) -> Half:
+    rows = np.flatnonzero(side[groups])
+    inside = side[of_neighbors[rows]]
+    enough = inside.sum(axis=1) >= k
+    if np.sum(~enough) > 1 + MAX_SHORT * len(rows):
+        raise UserError(
+            f"{np.mean(~enough):.1%} of the points have fewer than {k} of their "
+            f"{indices.shape[1]} stored neighbours in "
+            f"their half: search again with maxk of {3 * k + 20}, or lower k"
+        )
+    rows, inside = rows[enough], inside[enough]
+    # A stable sort puts the neighbours inside first and leaves them in order of distance.
+    first = np.argsort(~inside, axis=1, kind="stable")[:, :k]
+    return Half(
+        rows,
+        np.take_along_axis(indices[rows], first, axis=1),
+        np.take_along_axis(distances[rows], first, axis=1),
+    )
+
+
+def _shared(a: Half, b: Half) -> float:
+    _, in_a, in_b = np.intersect1d(a.rows, b.rows, assume_unique=True, return_indices=True)
+    common = a.indices[in_a][:, :, None] == b.indices[in_b][:, None, :]
+    return float(common.any(axis=2).mean())

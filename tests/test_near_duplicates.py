@@ -1,0 +1,72 @@
+"""Near-copies are seen, removed, and told from an even cloud."""
+
+import numpy as np
+import pytest
+
+from georep_utils.geometry import near_duplicates as nd
+from georep_utils.geometry.neighbors import nearest_neighbors
+from georep_utils.io import UserError
+
+
+@pytest.fixture(scope="module")
+def cloud():
+    return np.random.default_rng(0).standard_normal((1000, 8))
+
+
+def with_copies(cloud, n=150):
+    """The cloud, and near-copies of its first n points at the end."""
+    rng = np.random.default_rng(1)
+    return np.concatenate([cloud, cloud[:n] + 0.01 * rng.standard_normal((n, cloud.shape[1]))])
+
+
+def test_near_copies_are_removed_and_nothing_else(cloud):
+    found = nd.near_duplicates(nearest_neighbors(with_copies(cloud), 20, 2, "cpu"))
+    assert np.array_equal(found.kept, np.arange(1000))
+    assert np.array_equal(found.removed, np.arange(1000, 1150))
+    assert len(nd.near_duplicates(nearest_neighbors(cloud, 20, 2, "cpu")).removed) == 0
+
+
+def test_a_group_of_copies_keeps_one(cloud):
+    points = np.concatenate([cloud, np.repeat(cloud[:1], 5, axis=0)])
+    points[1000:] += 1e-3 * np.random.default_rng(2).standard_normal((5, 8))
+    found = nd.near_duplicates(nearest_neighbors(points, 20, 2, "cpu"))
+    assert list(found.removed) == [1000, 1001, 1002, 1003, 1004]
+
+
+def test_the_dimension_hangs_on_the_fraction_only_with_copies(cloud):
+    clean = nearest_neighbors(cloud, 2, 2, "cpu").distances[:, 1:3]
+    copied = nearest_neighbors(with_copies(cloud, 50), 2, 2, "cpu").distances[:, 1:3]
+    assert not nd.id_by_fraction(clean)["disagree"].any()
+    assert nd.id_by_fraction(copied)["disagree"].all()
+    assert nd.warnings_of(clean) == []
+    assert "depends on the fraction" in nd.warnings_of(copied, 3)[0]
+
+
+def test_the_ratios_of_an_even_cloud_follow_the_law_and_those_of_a_mixture_do_not():
+    rng = np.random.default_rng(3)
+    pure = nd.pareto_test(rng.pareto(5, 2000) + 1)
+    mixed = nd.pareto_test(np.concatenate([rng.pareto(2, 1000), rng.pareto(6, 1000)]) + 1)
+    assert pure.p_value > 0.05
+    assert pure.id == pytest.approx(5, rel=0.1)
+    assert mixed.p_value < 0.01
+    assert mixed.distance > pure.distance
+
+
+def test_the_test_of_the_law_has_its_level():
+    rng = np.random.default_rng(4)
+    p_values = [nd.pareto_test(rng.pareto(3, 300) + 1).p_value for _ in range(200)]
+    assert np.mean(np.array(p_values) < 0.05) < 0.1
+
+
+def test_the_curve_of_the_law_is_a_line():
+    curve = nd.pareto_curve(np.random.default_rng(5).pareto(4, 5000) + 1)
+    assert np.allclose(curve["fitted"][:4000], curve["minus_log_survival"][:4000], atol=0.1)
+
+
+def test_too_few_neighbours_or_ratios_are_refused(cloud):
+    with pytest.raises(UserError, match="maxk of 10"):
+        nd.near_duplicates(nearest_neighbors(cloud, 5, 2, "cpu"))
+    with pytest.raises(UserError, match="between 0 and 1"):
+        nd.near_duplicates(nearest_neighbors(cloud, 20, 2, "cpu"), share=2)
+    with pytest.raises(UserError, match="50 or more"):
+        nd.pareto_test(np.full(100, np.inf))

@@ -1,0 +1,127 @@
+"""Errors from balanced halves of the samples: exact for means, right for nearest neighbours."""
+
+import numpy as np
+import pytest
+
+from georep_utils.geometry import resampling
+from georep_utils.geometry.neighbors import nearest_neighbors
+from georep_utils.io import UserError
+
+
+@pytest.fixture(scope="module")
+def cloud():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 60)
+    centres = 1.5 * rng.standard_normal((10, 5))
+    return centres[labels] + rng.standard_normal((600, 5)), labels
+
+
+def test_groups_are_disjoint_equal_and_hold_each_class_evenly():
+    labels = np.repeat(["a", "b", "c"], [100, 61, 40])
+    dealt = resampling.groups(201, labels)
+    assert set(np.bincount(dealt)) <= {10, 11}
+    for name in "abc":
+        counts = np.bincount(dealt[labels == name], minlength=20)
+        assert np.ptp(counts) <= 1
+    assert np.array_equal(dealt, resampling.groups(201, labels))
+    assert not np.array_equal(dealt, resampling.groups(201, labels, seed=1))
+
+
+@pytest.mark.parametrize("n_groups", resampling.GROUP_NUMBERS)
+def test_half_samples_are_balanced(n_groups):
+    signs = np.where(resampling.half_samples(n_groups), 1, -1)
+    assert signs.shape == (n_groups - 1, n_groups)
+    assert (signs.sum(axis=1) == 0).all()
+    assert np.array_equal(signs @ signs.T, n_groups * np.eye(n_groups - 1))
+
+
+def test_the_error_of_a_mean_is_the_one_of_its_group_means():
+    values = np.random.default_rng(1).standard_normal((20, 3)) @ np.array(
+        [[1, 0.9, 0], [0, 0.4, 0], [0, 0, 2]]
+    )
+    halves = [
+        (values[half].mean(axis=0), values[~half].mean(axis=0))
+        for half in resampling.half_samples()
+    ]
+    error, covariance = resampling.jackknife(halves)
+    assert np.allclose(covariance, np.cov(values.T) / 20)
+    assert np.allclose(error, np.sqrt(np.diag(covariance)))
+
+
+def test_a_difference_of_layers_is_surer_than_each(cloud):
+    points, labels = cloud
+    dealt = resampling.groups(len(points), labels)
+    moved = points + 0.05 * np.random.default_rng(2).standard_normal(points.shape)
+    tables = [nearest_neighbors(X, 50, 2, "cpu") for X in (points, moved)]
+    a, b = (resampling.label_overlap_replicates(table, labels, dealt, 10) for table in tables)
+    value, error = resampling.difference(0.6, 0.59, a, b)
+    assert value == pytest.approx(0.01)
+    assert error < 0.5 * resampling.jackknife(a)[0]
+
+
+def test_error_bars_have_the_size_of_the_true_spread():
+    values, errors = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        labels = np.repeat(np.arange(5), 60)
+        points = np.random.default_rng(9).standard_normal((5, 4))[labels] + rng.standard_normal(
+            (300, 4)
+        )
+        dealt = resampling.groups(300, labels, seed=seed)
+        table = nearest_neighbors(points, 50, 2, "cpu")
+        value, halves = resampling.twonn_replicates(points, dealt, 1, 1, device="cpu")
+        overlap = np.mean(labels[table.indices[:, 1:11]] == labels[:, None])
+        values.append((value, overlap))
+        of_overlap = resampling.label_overlap_replicates(table, labels, dealt, 10)
+        errors.append((resampling.jackknife(halves)[0], resampling.jackknife(of_overlap)[0]))
+    ratio = np.sqrt(np.mean(np.square(errors), axis=0)) / np.std(values, axis=0, ddof=1)
+    assert (ratio > 0.7).all() and (ratio < 1.4).all()  # 40 samples know the true spread to a ninth
+
+
+def test_halves_hold_the_nearest_neighbours_of_their_own_points(cloud):
+    points, _ = cloud
+    dealt = resampling.groups(len(points))
+    table = nearest_neighbors(points, 60, 2, "cpu")
+    first, second = next(resampling.halves(table, dealt, 5))
+    assert len(first.rows) + len(second.rows) == len(points)
+    direct = nearest_neighbors(points[first.rows], 5, 2, "cpu")
+    assert np.array_equal(first.rows[direct.indices[:, 1:]], first.indices)
+
+
+def test_twonn_is_that_of_the_scaling_curve(cloud):
+    from georep_utils.geometry.scaling import twonn_scaling
+
+    points, _ = cloud
+    value, _ = resampling.twonn_replicates(
+        points, resampling.groups(len(points)), 1, 1, device="cpu"
+    )
+    assert value == pytest.approx(twonn_scaling(points, (1,), device="cpu")["id"][0], rel=1e-3)
+
+
+def test_equal_layers_overlap_wholly_in_every_half(cloud):
+    points, labels = cloud
+    dealt = resampling.groups(len(points), labels)
+    table = nearest_neighbors(points, 50, 2, "cpu")
+    assert (resampling.data_overlap_replicates(table, table, dealt, 10) == 1).all()
+    assert resampling.accuracy_replicates(table, labels, dealt).mean() > 0.5
+
+
+def test_what_cannot_be_resampled_is_refused(cloud):
+    points, labels = cloud
+    with pytest.raises(UserError, match="15 samples for 20 groups"):
+        resampling.groups(15)
+    with pytest.raises(UserError, match="balanced halves"):
+        resampling.groups(100, n_groups=10)
+    with pytest.raises(UserError, match="all 100 labels are different"):
+        resampling.groups(100, np.arange(100))
+    with pytest.raises(UserError, match="one group only"):
+        resampling.groups(100, np.r_[np.zeros(99), 1])
+    with pytest.raises(UserError, match="one for each"):
+        resampling.groups(100, np.zeros(5))
+    few = nearest_neighbors(points, 12, 2, "cpu")
+    with pytest.raises(UserError, match="search again with maxk of 50"):
+        resampling.label_overlap_replicates(few, labels, resampling.groups(600, labels), 10)
+    with pytest.raises(UserError, match="smaller decimation"):
+        resampling.twonn_replicates(points, resampling.groups(600), decimation=32)
+    with pytest.raises(UserError, match="expected .divisions, 2"):
+        resampling.jackknife(np.zeros((5, 2)))

@@ -1,0 +1,64 @@
+"""What each part of the package may know of the others."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from georep_utils.io import REPOSITORY
+
+PACKAGE = REPOSITORY / "georep_utils"
+COMMON = {"io", "parallel", "precision"}
+MAY_IMPORT = {
+    "io": set(),
+    "parallel": {"io"},
+    "precision": {"io"},
+    "figures": set(),
+    "extraction": {"io", "precision"},
+    "clouds": COMMON | {"extraction", "geometry"},
+    "cost": {"io", "data", "models", "geometry", "extraction"},
+    "data": COMMON | {"data"},
+    "models": COMMON | {"models"},
+    "geometry": COMMON | {"geometry"},
+    "paper": {"io", "geometry", "paper"},
+    "workflow": {"io", "workflow"},
+}
+
+
+def parts_imported(file: Path) -> set[str]:
+    """The parts of the package that a file imports, wherever the import stands."""
+    parts = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} has a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            if name.startswith("georep_utils."):
+                parts.add(name.split(".")[1])
+    return parts
+
+
+def part_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+FILES = [file for file in sorted(PACKAGE.rglob("*.py")) if not file.name.startswith("__")]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_its_part_may_know(file):
+    assert parts_imported(file) <= MAY_IMPORT[part_of(file)]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_no_file_offers_what_another_defines(file):
+    assert "__all__" not in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("notebook", sorted((REPOSITORY / "notebooks").glob("*.py")))
+def test_a_notebook_does_not_know_how_notebooks_are_run(notebook):
+    code = ast.parse(notebook.read_text(encoding="utf-8"))
+    assert code and "workflow" not in parts_imported(notebook)
