@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from georep_utils.geometry import resampling
-from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors  # noqa: E402
+from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
+from georep_utils.io import REPOSITORY
 
 K = 10
 SIZE = 1000
