@@ -118,6 +118,13 @@ def _check_neighbors(plan: Plan, n: int | None) -> None:
             f"distances.maxk is {maxk}, but there are {n} samples; expected fewer neighbours than "
             "samples: lower maxk or take more"
         )
+    for notebook in ("03", "06", "11"):
+        range_max = plan.value(notebook, "range_max", 2)
+        if range_max < 2 or range_max & (range_max - 1):
+            raise UserError(
+                f"range_max of {notebook} is {range_max}; expected a power of two of at least 2, "
+                "such as 1024"
+            )
     for name in ("data_k", "label_k", "robustness_k"):
         for k in plan.value("05", name, []):
             if k > maxk:

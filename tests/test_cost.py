@@ -19,6 +19,7 @@ def parameters(run="igpt-mini", **overrides):
     [
         ({"n_per_class": 5}, "distances.maxk is 50, but there are 50 samples"),
         ({"overlaps__label_k": [10, 60]}, "overlaps.label_k has 60, but 50 neighbours are kept"),
+        ({"distances__range_max": 100}, "range_max of 03 is 100; expected a power of two"),
         ({"n_per_class": 7}, "decimation by 4 leaves 17 of 70 samples, and 20 are needed"),
         (
             {"n_per_class": 1, "distances__maxk": 3, "overlaps__data_k": [4]},
