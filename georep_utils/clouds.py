@@ -123,11 +123,6 @@ class Cloud:
         return search.load(wide_enough[0], f"layer_{layer:02d}").first(maxk, range_max)
 
 
-def home() -> Path:
-    """The folder of all clouds."""
-    return io.root() / "data/clouds"
-
-
 def open_cloud(folder: str | Path) -> Cloud:
     """The finished cloud in `folder`.
 
@@ -280,7 +275,7 @@ def _readable(recipe: dict) -> str:
 
 def _folder_of(recipe: dict, readable: str) -> Path:
     short = re.sub(r"[^\w.]+", "-", readable).strip("-.")[-80:].lstrip("-._")
-    return home() / io.safe_name(f"{short}-{io.digest(recipe)[:8]}")
+    return io.clouds_folder() / io.safe_name(f"{short}-{io.digest(recipe)[:8]}")
 
 
 def _is_whole(folder: Path, recipe: dict) -> bool:
@@ -341,7 +336,7 @@ def of_run(paths: RunPaths) -> dict[str, Cloud]:
         kept = (kept["maxk"], kept["range_max"])
     found = {}
     for name, folder in names.items():
-        cloud = open_cloud(home() / io.safe_name(folder, "cloud"))
+        cloud = open_cloud(io.clouds_folder() / io.safe_name(folder, "cloud"))
         found[name] = replace(cloud, kept=kept)
     return found
 

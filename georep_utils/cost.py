@@ -20,10 +20,8 @@ import numpy as np
 from georep_utils import io
 from georep_utils.io import MissingFile, UserError
 
-MIN_POINTS = 20  # as in geometry.scaling: fewer ratios give no estimate worth its error
 CALIBRATION_POINTS = 6_000
 CALIBRATION_SECONDS = 3.0
-RULE_DECIMATION = {"paper_text": 4, "igpt_release": 32}
 
 
 @dataclass(frozen=True)
@@ -135,8 +133,13 @@ def _check_neighbors(plan: Plan, n: int | None) -> None:
 
 
 def _check_scale(plan: Plan, n: int) -> None:
+    from georep_utils.geometry.scale_rules import RULES
+    from georep_utils.geometry.scaling import MIN_POINTS
+
     rule = plan.value("04", "scale_rule")
-    decimation = RULE_DECIMATION.get(rule, 1)
+    decimation = 1
+    if rule in RULES and RULES[rule].method == "twonn":
+        decimation = int(max(RULES[rule].scales))
     if rule and n // decimation < MIN_POINTS:
         raise UserError(
             f"intrinsic_dimension.scale_rule is {rule}: decimation by {decimation} leaves "
@@ -146,6 +149,8 @@ def _check_scale(plan: Plan, n: int) -> None:
 
 
 def _check_quick_profile(plan: Plan, notebook: str, n: int) -> None:
+    from georep_utils.geometry.scaling import MIN_POINTS
+
     label_k = plan.value(notebook, "label_k", 1)
     if label_k >= n:
         raise UserError(

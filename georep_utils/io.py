@@ -47,6 +47,11 @@ def root() -> Path:
     return Path(os.environ.get("GEOREP_ROOT") or REPOSITORY)
 
 
+def clouds_folder() -> Path:
+    """The folder of all clouds."""
+    return root() / "data/clouds"
+
+
 def safe_name(name: object, what: str = "name") -> str:
     """Return `name` if it can be one file or folder below another.
 

@@ -32,6 +32,7 @@ from georep_utils.geometry.neighbors import Neighbors, largest_range, nearest_ne
 from georep_utils.geometry.overlap import knn_accuracy
 from georep_utils.geometry.scale_rules import RULES, Selection, select_scale
 from georep_utils.geometry.scaling import (
+    MIN_DIFFERENT,
     check_representation,
     drop_duplicates,
     gride_scaling,
@@ -40,11 +41,6 @@ from georep_utils.geometry.scaling import (
 )
 from georep_utils.geometry.synthetic import gaussian, shuffle_columns
 from georep_utils.io import UserError
-
-# With fewer different points than this share, the few that have a distance ratio are no sample of
-# the layer. The usual case is the first layer of a causal model that is read at its last token:
-# all samples with the same last token are the same point there.
-LEAST_DIFFERENT = 0.5
 
 # The linear probe's cross-validation. A class needs a sample in each fold.
 FOLDS = 5
@@ -104,7 +100,7 @@ def screen(cloud: Layers, decimation: int = 1) -> Screened:
     for layer in cloud.layers:
         X = np.asarray(cloud[layer])
         different = n_different(X)
-        if different < LEAST_DIFFERENT * len(X):
+        if different < MIN_DIFFERENT * len(X):
             remarks.append(f"layer {layer} has {different} different points of {len(X)}: left out")
         else:
             remarks += check_representation(X, layer, decimation)

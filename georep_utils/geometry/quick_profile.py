@@ -19,11 +19,7 @@ import pandas as pd
 
 from georep_utils.geometry.neighbors import Neighbors
 from georep_utils.geometry.overlap import label_overlap
-from georep_utils.geometry.scaling import n_different, twonn_scaling
-
-# A layer is kept if more than this share of its points are different. Where each point has a single
-# copy, half of them are, and no point has a positive distance to its nearest neighbour.
-MIN_DIFFERENT = 0.5
+from georep_utils.geometry.scaling import MIN_DIFFERENT, n_different, twonn_scaling
 
 
 def quick_profile(
@@ -73,6 +69,8 @@ def quick_profile(
     rows = []
     for layer, points in layers.items():
         measured = {"id": np.nan, "id_err": np.nan, "label_overlap": np.nan}
+        # More than half, not half: where each point has a single copy, no point has a positive
+        # distance to its nearest neighbour.
         if n_different(points) > MIN_DIFFERENT * len(points):
             estimate = twonn_scaling(points, (decimation,), seed=seed, device=device).iloc[0]
             measured["id"] = estimate.id

@@ -38,6 +38,11 @@ from georep_utils.io import UserError
 # fifth of the estimate.
 MIN_POINTS = 20
 
+# With fewer different points than this share, the few that have a distance ratio are no sample of
+# the layer. The usual case is the first layer of a causal model that is read at its last token:
+# all samples with the same last token are the same point there.
+MIN_DIFFERENT = 0.5
+
 # Gride's likelihood is maximised over dimensions from here up to `d_max`, to a precision of
 # GRIDE_PRECISION: DADApy's own choices.
 GRIDE_LEAST = 0.001

@@ -12,18 +12,13 @@ from georep_utils.workflow.runs import read_run, run_files
 from georep_utils.workflow.stages import pages_of, stale_pages
 
 
-def clouds_folder() -> Path:
-    """The folder of all clouds."""
-    return io.root() / "data/clouds"
-
-
 def cloud_sizes() -> dict[str, int]:
     """Every cloud and how many bytes it takes; one that is not whole ends in " (unfinished)"."""
     sizes = {}
-    for folder in sorted(clouds_folder().glob("[!.]*")):
+    for folder in sorted(io.clouds_folder().glob("[!.]*")):
         if folder.is_dir():
             sizes[folder.name] = _size(folder)
-    for folder in sorted(clouds_folder().glob(".*.partial")):
+    for folder in sorted(io.clouds_folder().glob(".*.partial")):
         name = folder.name.removeprefix(".").removesuffix(".partial")
         sizes[f"{name} (unfinished)"] = _size(folder)
     return sizes
@@ -93,7 +88,7 @@ def clean(run: Mapping) -> list[str]:
     paths = RunPaths(run["name"])
     removed = []
     for cloud, runs in users().items():
-        folder = clouds_folder() / io.safe_name(cloud, "cloud")
+        folder = io.clouds_folder() / io.safe_name(cloud, "cloud")
         if runs == {run["name"]} and folder.is_dir():
             shutil.rmtree(folder)
             removed.append(folder)

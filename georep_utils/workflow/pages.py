@@ -23,7 +23,7 @@ import nbformat
 import yaml
 
 from georep_utils import io
-from georep_utils.io import REPOSITORY, RunPaths, UserError, atomic
+from georep_utils.io import REPOSITORY, UserError, atomic
 from georep_utils.workflow.engine import LEFT_OUT
 from georep_utils.workflow.reference import PLACE, parameter_reference
 from georep_utils.workflow.runs import Parameter, notebook_file, read_run, run_files
@@ -328,11 +328,3 @@ def _point(html: Path, finished: Path) -> None:
     if html.is_dir() and not html.is_symlink():
         shutil.rmtree(html)
     link.replace(html)
-
-
-def paths_of_entry(entry: str) -> RunPaths | None:
-    """The run whose page a chapter is, if it is one."""
-    found = RUN_PAGES.fullmatch(entry)
-    if found is None or entry.startswith(SHOWN):
-        return None
-    return RunPaths(found["run"])
