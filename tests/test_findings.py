@@ -1,101 +1,175 @@
-"""The paper's statements as tests that can fail."""
+"""Each finding can come out either way; no model counts twice."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_curves import HUNCHBACK, LABELS, LAYERS, N_BLOCKS, curve, network
-
+from georep_utils.io import UserError
 from georep_utils.paper import findings
-from georep_utils.paper.findings import STATEMENTS
-from georep_utils.paper.published import published_curves
+
+N = 36
+LAYERS = np.arange(N + 1)
+DEPTH = LAYERS / N
 
 
-def checkpoints(untrained, trained):
-    """Profiles of one network before and after training."""
-    rows = [
-        pd.DataFrame({"checkpoint": name, "depth": LAYERS / N_BLOCKS, "id": ids})
-        for name, ids in [("untrained", untrained), ("trained", trained)]
-    ]
-    return pd.concat(rows)
-
-
-def failing(holds):
-    return {text for text, value in holds.items() if value is False}
-
-
-def test_a_network_as_the_paper_describes_them_fulfils_every_statement():
-    flat = np.full(len(LAYERS), 9.0)
-    found = findings.claims(network(), checkpoints(flat, HUNCHBACK))
-    assert found and all(value is True for value in found.values())
-
-
-def test_a_network_that_training_left_as_varied_as_it_was_fails_the_statement_on_training():
-    found = findings.claims(network(), checkpoints(HUNCHBACK, HUNCHBACK))
-    assert failing(found) == {STATEMENTS["training"]}
-
-
-@pytest.mark.parametrize(
-    "changed, broken",
-    [
-        ({"ids": 8 + 0 * HUNCHBACK}, ["peak", "after"]),
-        ({"ids": np.interp(LAYERS, [0, 5, 20], [10, 25, 5])}, ["after"]),
-        ({"labels": LABELS[::-1].cumsum() / 10}, ["inside", "near", "keeps"]),
-        ({"labels": np.interp(LAYERS, [0, 17, 20], [0.1, 0.6, 0.2])}, ["near", "keeps"]),
-        (
-            {"following": 1 - np.interp(LAYERS, [0, 8, 17, 20], [0.4, 0.95, 0.95, 0.3])},
-            ["settles", "collapses"],
-        ),
-    ],
-)
-def test_a_network_unlike_the_papers_fails_the_statement_it_breaks(changed, broken):
-    found = findings.claims(network(**changed))
-    assert failing(found) == {STATEMENTS[key] for key in broken}
-
-
-def test_every_layer_of_a_flat_top_is_a_best_one_and_no_other():
-    values = [0.1, 0.5, 0.79, 0.8, 0.81, 0.8, 0.6]
-    labels = curve(values, "label_overlap", 10, error=0.01)
-    assert findings.best_layers(labels).tolist() == [2, 3, 4, 5]
-    assert findings.best_layers(labels.assign(error=np.nan)).tolist() == [4]
-
-
-def test_what_was_not_measured_is_neither_true_nor_false():
-    found = findings.claims(curve(HUNCHBACK))
-    measured = {STATEMENTS[key] for key in ("peak", "after")}
-    assert {text for text, value in found.items() if value is not None} == measured
-    only_labels = findings.claims(curve(LABELS, "label_overlap", 10))
-    assert only_labels[STATEMENTS["inside"]] is True
-
-
-@pytest.mark.parametrize("name", ["igpt-medium", "igpt-large", "esm2-650M", "esm2-3B"])
-def test_the_published_models_have_the_published_hunchback(name):
-    readings = published_curves()
-    found = findings.claims(readings[readings.model == name])
-    assert found[STATEMENTS["peak"]] is True and found[STATEMENTS["after"]] is True
-
-
-def test_the_advice_names_the_minimum_and_what_its_labels_are_worth():
-    advised = findings.advice(network()).iloc[0]
-    assert advised.feature == "minimum" and advised.peak == 5 and advised.chosen == 10
-    assert advised.depth == 0.5 and advised.low <= 10 <= advised.high
-    assert advised.best_low == advised.best_high == 10
-    assert advised.share_kept == 1 and advised.off_by == 0 and advised.best_in_range
-
-
-def test_a_profile_that_singles_out_no_layer_has_its_row_in_the_advice():
-    advised = findings.advice(network(ids=8 + 0 * HUNCHBACK)).iloc[0]
-    assert advised.feature == "none" and pd.isna(advised.chosen) and pd.isna(advised.share_kept)
-    assert advised.best_low == 10
-
-
-def test_a_rule_that_reads_twice_the_dimension_has_the_same_shape_at_twice_the_height():
-    profile = pd.DataFrame(
-        {"run": "net", "layer": LAYERS, "depth": LAYERS / N_BLOCKS, "plateau": False, "scale": 4.0}
+def rows(quantity, values, error, k=np.nan):
+    values = np.asarray(values, dtype=float)
+    columns = {
+        "quantity": quantity,
+        "layer": np.arange(len(values)),
+        "n_blocks": N,
+        "k": k,
+        "value": values,
+    }
+    return pd.DataFrame(columns).assign(
+        error=error * values if quantity == "intrinsic_dimension" else error
     )
-    rules = [profile.assign(rule="paper_text", id=HUNCHBACK)]
-    rules.append(profile.assign(rule="auto", id=2 * HUNCHBACK, scale=1.0))
-    found = findings.rule_agreement(pd.concat(rules))
-    assert found.loc[("net", "auto"), "correlation"] == pytest.approx(1)
-    assert found.loc[("net", "auto"), "height"] == pytest.approx(2)
-    assert found.loc[("net", "auto"), "layer of the peak"] == 5
-    assert findings.rule_agreement(pd.DataFrame()).empty
+
+
+def curve(points):
+    return np.interp(DEPTH, *zip(*points, strict=True))
+
+
+# What the paper says of images, and of proteins; what it says of neither.
+IMAGE_ID = curve([(0, 8), (0.2, 24), (0.4, 16), (0.65, 20), (0.95, 12), (1, 8)])
+PROTEIN_ID = curve([(0, 10), (0.2, 25), (0.4, 5), (0.85, 5), (1, 10)])
+LATE_ID = curve([(0, 5), (0.7, 8), (1, 7.5)])
+IMAGE_LABELS = curve([(0, 0.1), (0.4, 0.8), (1, 0.1)])
+LATE_LABELS = curve([(0, 0.1), (0.9, 0.8), (1, 0.79)])
+IMAGE_NEXT = curve([(0, 0.6), (0.39, 0.8), (0.4, 0.93), (0.88, 0.93), (1, 0.6)])[:-1]
+STILL_NEXT = np.full(N, 0.97)
+
+
+def model(ids, labels, following, error=0.01):
+    parts = [
+        rows("intrinsic_dimension", ids, error),
+        rows("label_overlap", labels, 0.003, 10),
+        rows("consecutive_overlap", following, 0.003, 10),
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def untrained(height):
+    return pd.DataFrame(
+        {"layer": LAYERS, "id": 10 + height * np.sin(np.pi * DEPTH), "id_err": 0.05}
+    )
+
+
+def dynamics(early):
+    """Profiles whose first peak has the share `early` of its final height after an eighth of "
+    "the training."""
+    parts = [
+        pd.DataFrame(
+            {"progress": progress, "layer": LAYERS, "id": 8 + share * (IMAGE_ID - 8), "id_err": 0.1}
+        )
+        for progress, share in ((0.0, 0.0), (0.125, early), (1.0, 1.0))
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def verdicts(found):
+    return {one.finding: one.verdict for one in found}
+
+
+def test_a_model_of_the_paper_agrees_with_everything():
+    found = findings.judge(
+        model(IMAGE_ID, IMAGE_LABELS, IMAGE_NEXT),
+        "image",
+        untrained=untrained(0.5),
+        dynamics=dynamics(0.9),
+    )
+    said = verdicts(found)
+    assert list(said) == list(findings.STATEMENTS)
+    assert said.pop("1.4") == "not testable"
+    assert set(said.values()) == {"yes"}
+    assert set(findings.together(found).values()) == {"yes"}
+
+
+def test_a_model_unlike_the_paper_disagrees_with_everything():
+    found = findings.judge(
+        model(LATE_ID, LATE_LABELS, STILL_NEXT),
+        "image",
+        untrained=untrained(6),
+        dynamics=dynamics(0.1),
+    )
+    said = verdicts(found)
+    assert said.pop("1.4") == "not testable"
+    assert said.pop("2.2") == "yes"  # it keeps still throughout
+    assert set(said.values()) == {"no"}
+    assert findings.together(found) == {"1": "no", "2": "partly", "3": "no", "4": "no"}
+
+
+def test_proteins_have_a_long_low_plateau_or_not():
+    labels = curve([(0, 0.1), (0.4, 0.8), (0.85, 0.8), (1, 0.3)])
+    said = verdicts(findings.judge(model(PROTEIN_ID, labels, STILL_NEXT, 0.004), "protein"))
+    assert said["1.4"] == said["3.1"] == "yes"
+    assert said["1.5"] == said["2.3"] == said["3.2"] == "not testable"
+    assert verdicts(findings.judge(model(LATE_ID, labels, STILL_NEXT), "protein"))["1.4"] == "no"
+    high = np.maximum(PROTEIN_ID, 18)
+    assert verdicts(findings.judge(model(high, labels, STILL_NEXT), "protein"))["1.4"] == "no"
+
+
+def test_an_uncertain_profile_is_not_evidence_against_a_minimum():
+    said = verdicts(findings.judge(model(IMAGE_ID, IMAGE_LABELS, IMAGE_NEXT, error=0.15), "image"))
+    assert said["1.5"] == said["3.1"] == "not testable"
+
+
+def test_an_interval_across_the_threshold_is_partly():
+    doubled = curve([(0, 10), (0.2, 20.2), (0.4, 12), (1, 12)])
+    one = {
+        v.finding: v
+        for v in findings.judge(model(doubled, IMAGE_LABELS, IMAGE_NEXT, 0.02), "image")
+    }["1.2"]
+    assert one.verdict == "partly"
+    assert one.low < findings.SEVERAL < one.high
+    assert "highest ID" in one.what_would_overturn
+
+
+def test_what_was_not_measured_is_not_testable():
+    only_ids = rows("intrinsic_dimension", IMAGE_ID, 0.01)
+    said = verdicts(findings.judge(only_ids, "image"))
+    assert {said[key] for key in ("2.1", "2.2", "2.3", "3.1", "3.2", "4.1", "4.2")} == {
+        "not testable"
+    }
+    strided = only_ids.iloc[:0]
+    with pytest.raises(UserError, match="several numbers of blocks"):
+        findings.judge(strided, "image")
+    every_other = model(IMAGE_ID, IMAGE_LABELS, IMAGE_NEXT)
+    every_other = every_other[
+        (every_other["quantity"] != "consecutive_overlap") | (every_other["layer"] % 2 == 0)
+    ]
+    assert verdicts(findings.judge(every_other, "image"))["2.1"] == "not testable"
+    with pytest.raises(UserError, match="family 'sound'"):
+        findings.judge(only_ids, "sound")
+
+
+def test_curves_read_off_a_figure_are_judged_by_their_scatter():
+    rng = np.random.default_rng(0)
+    rough = rows("intrinsic_dimension", IMAGE_ID * np.exp(0.03 * rng.standard_normal(N + 1)), 0.001)
+    believed = {v.finding: v for v in findings.judge(rough, "image")}["1.2"]
+    scattered = {v.finding: v for v in findings.judge(rough.assign(source="read off"), "image")}[
+        "1.2"
+    ]
+    assert scattered.high - scattered.low > 5 * (believed.high - believed.low)
+
+
+def test_no_set_of_weights_counts_twice():
+    said = pd.DataFrame(
+        {
+            "model": ["published", "small run", "large run", "other"],
+            "weights": ["a", "a", "a", "b"],
+            "n_samples": [np.nan, 500, 5000, 100],
+            "finding": "1.1",
+            "verdict": ["yes", "yes", "no", "yes"],
+        }
+    )
+    counted = findings.tally(said)
+    assert counted.loc["1.1"].to_dict() == {"yes": 1, "no": 1, "partly": 0, "not testable": 0}
+    with pytest.raises(UserError, match="weights"):
+        findings.tally(said.drop(columns="weights"))
+
+
+def test_the_table_has_a_row_a_statement():
+    found = findings.judge(rows("intrinsic_dimension", IMAGE_ID, 0.01), "image")
+    made = findings.table({"a": found, "b": found})
+    assert len(made) == 2 * len(findings.STATEMENTS)
+    assert made["statement"].notna().all()

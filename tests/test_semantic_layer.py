@@ -1,81 +1,110 @@
-"""The layer that a profile singles out: minima, plateaus, wiggles, and how far to trust it."""
+"""The layer that a profile singles out: found where there is one, seldom where there is none."""
 
+import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from georep_utils.geometry.semantic_layer import VERSION, layer_scatter, semantic_layer
+from georep_utils.io import UserError
 
-from georep_utils.geometry.semantic_layer import semantic_layer
-
-
-def _profile(ids, err=0.05):
-    return pd.DataFrame({"layer": range(len(ids)), "id": ids, "id_err": err})
+N = 25
 
 
-def test_the_semantic_layer_is_the_first_minimum_after_the_first_peak():
-    found = semantic_layer(_profile([8, 12, 20, 25, 18, 12, 9, 11, 15, 10, 6]))
+def profile(ids, error=0.015):
+    ids = np.asarray(ids, dtype=float)
+    return pd.DataFrame({"layer": np.arange(len(ids)), "id": ids, "id_err": error * ids})
+
+
+def with_minimum(share=0.3, n=N):
+    depth = np.linspace(0, 1, n)
+    after = 20 * (1 - share * np.exp(-(((depth - 0.5) / 0.13) ** 2)))
+    return np.where(depth < 0.2, 10 + 50 * depth, after)
+
+
+def with_plateau(n=N):
+    depth = np.linspace(0, 1, n)
+    after = np.where(depth < 0.5, 20 - 10 * (depth - 0.2) / 0.3, 10.0)
+    return np.where(depth < 0.2, 10 + 50 * depth, after)
+
+
+def test_a_minimum_after_the_peak_is_found_with_its_confidence_set():
+    found = semantic_layer(profile(with_minimum()))
+    assert (found.kind, found.layer, found.peak_layer) == ("minimum", 12, 5)
+    assert found.low <= 12 <= found.high
+    assert found.prominence == pytest.approx(0.3, abs=0.02)
+    assert found.p_value < 0.01
+    assert found.version == VERSION
+
+
+def test_a_plateau_is_found_once_the_errors_show_that_it_is_level():
+    sure = semantic_layer(profile(with_plateau(), error=0.005))
+    assert sure.kind == "plateau"
+    assert 12 <= sure.low <= sure.layer <= sure.high == 24
+    unsure = semantic_layer(profile(with_plateau(), error=0.03))
+    assert unsure.kind == "none"
+    assert unsure.peak_layer is not None
+
+
+@pytest.mark.parametrize("fall", [0.12, 0.28, 0.5])
+def test_a_linear_fall_is_no_plateau_however_small_the_errors(fall):
+    depth = np.linspace(0, 1, 49)
+    ids = np.where(depth < 0.2, 10 + 50 * depth, 20 * (1 - fall * (depth - 0.2) / 0.8))
+    assert semantic_layer(profile(ids, error=0.001)).kind == "none"
+
+
+@pytest.mark.parametrize("n", [25, 37])
+@pytest.mark.parametrize("error", [0.015, 0.06])
+def test_noise_around_a_flat_profile_is_seldom_a_feature(n, error):
+    rng = np.random.default_rng(3)
+    found = 0
+    for _ in range(60):
+        drawn = profile(10 * (1 + error * rng.standard_normal(n))).assign(id_err=10 * error)
+        found += semantic_layer(drawn).kind != "none"
+    assert found <= 3
+
+
+def test_shared_noise_is_no_obstacle_when_its_covariance_is_known():
+    ids = with_minimum(0.1)
+    errors = 0.06 * ids
+    shared = 0.99 * np.outer(errors, errors) + np.diag(0.01 * errors**2)
+    assert semantic_layer(profile(ids, error=0.06)).kind == "none"
+    assert semantic_layer(profile(ids), covariance=shared).kind == "minimum"
+
+
+def test_few_groups_make_the_rule_more_careful():
+    ids = with_minimum(0.1)
+    covariance = np.diag((0.018 * ids) ** 2)
+    many = semantic_layer(profile(ids), covariance=covariance)
+    few = semantic_layer(profile(ids), covariance=covariance, groups=8)
+    assert many.p_value < few.p_value
+
+
+def test_logits_are_left_out():
+    ids = np.append(with_minimum(), 1.0)
+    assert semantic_layer(profile(ids), n_blocks=N - 1) == semantic_layer(profile(ids[:-1]))
+
+
+def test_a_curve_without_errors_is_judged_by_its_own_scatter():
+    rng = np.random.default_rng(1)
+    ids = with_minimum(0.4, 49) * np.exp(0.02 * rng.standard_normal(49))
+    assert layer_scatter(ids) == pytest.approx(0.02, rel=0.4)
+    found = semantic_layer(profile(ids)[["layer", "id"]], scatter=True)
     assert found.kind == "minimum"
-    assert found.peak_layer == 3
-    assert found.layer == found.low == found.high == 6
-    assert found.prominence == pytest.approx((15 - 9) / 25)
+    assert abs(found.layer - 24) <= 3
 
 
-def test_the_semantic_layer_of_a_peak_and_a_level_tail_is_a_plateau():
-    found = semantic_layer(_profile([5, 9, 15, 20, 14, 8, 6, 6.1, 6, 5.95, 6.05, 6]))
-    assert found.kind == "plateau"
-    assert found.peak_layer == 3
-    assert (found.low, found.high) == (6, 11)
-    assert found.low <= found.layer <= found.high
-    assert found.prominence == pytest.approx(0.7, abs=0.01)
-
-
-def test_a_wiggle_within_the_errors_is_no_minimum():
-    found = semantic_layer(_profile([8, 14, 20, 16, 15, 15.5, 12, 9, 12, 14], err=0.3))
-    assert (found.kind, found.layer) == ("minimum", 7)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.floats(1, 40), st.floats(0, 8)), min_size=1, max_size=25))
-def test_any_profile_has_a_semantic_layer_behind_its_peak_or_none(points):
-    ids, errors = map(list, zip(*points, strict=True))
-    found = semantic_layer(_profile(ids, errors), draws=20)
-    assert 0 <= found.support <= 1
-    assert (found.layer is None) == (found.kind == "none")
-    if found.layer is not None:
-        assert found.low <= found.layer <= found.high
-        assert found.peak_layer < found.layer
-        assert found.prominence <= 1
-
-
-def test_errors_widen_the_range_of_the_semantic_layer_and_lower_its_support():
-    ids = [8, 14, 20, 15, 12.1, 12.4, 12, 12.4, 12.1, 15, 17]
-    sure = semantic_layer(_profile(ids, 0.01))
-    unsure = semantic_layer(_profile(ids, 1.0))
-    assert (sure.layer, sure.support) == (6, 1.0)
-    assert unsure.layer == 6
-    assert unsure.low <= sure.low <= 6 <= sure.high <= unsure.high
-    assert unsure.high - unsure.low >= 2
-
-
-def test_support_is_partial_where_some_draws_have_no_feature_and_whole_without_errors():
-    faint = semantic_layer(_profile([8, 9, 10, 9.2, 9, 9.1, 9.3, 9.45, 9.4], err=0.3))
-    assert 0 < faint.support < 1
-    assert semantic_layer(_profile([8, 14, 20, 9, 14]).drop(columns="id_err")).support == 1.0
-
-
-def test_the_draws_are_seeded():
-    profile = _profile([8, 14, 20, 15, 12.1, 12.4, 12, 12.4, 12.1, 15, 17], 1.0)
-    assert semantic_layer(profile) == semantic_layer(profile)
-
-
-@pytest.mark.parametrize(
-    ("ids", "peak"),
-    [
-        ([7, 7.1, 7, 6.95, 7.05, 7], None),
-        ([5, 6, 7, 8, 9, 10], None),
-        ([5, 8, 12, 10, 8, 6], 2),
-    ],
-)
-def test_a_profile_without_such_a_feature_has_no_semantic_layer(ids, peak):
-    found = semantic_layer(_profile(ids))
-    assert (found.kind, found.layer, found.peak_layer) == ("none", None, peak)
+def test_a_profile_that_cannot_be_judged_is_refused():
+    good = profile(with_minimum())
+    with pytest.raises(UserError, match="4 layers.*need 5"):
+        semantic_layer(good.head(4))
+    with pytest.raises(UserError, match=r"layers \[3\].*zero or missing"):
+        semantic_layer(good.assign(id_err=good["id_err"].where(good["layer"] != 3, 0)))
+    with pytest.raises(UserError, match="zero or missing"):
+        semantic_layer(good.assign(id_err=np.nan))
+    with pytest.raises(UserError, match="no column id_err"):
+        semantic_layer(good[["layer", "id"]])
+    with pytest.raises(UserError, match=r"layers \[0\].*positive"):
+        semantic_layer(good.assign(id=good["id"].where(good["layer"] > 0)))
+    with pytest.raises(UserError, match="covariance has shape"):
+        semantic_layer(good, covariance=np.eye(3))
+    with pytest.raises(UserError, match="ascending"):
+        semantic_layer(good[::-1])

@@ -1,255 +1,508 @@
-"""The layer that a profile of intrinsic dimensions singles out, without labels.
+"""The layer that an ID profile singles out, without labels: the paper's advice as a rule with a
+known error rate.
 
-In the paper's image and protein models the dimension rises to a peak in the first layers, then
-falls to a minimum or a plateau, and there neighbourhoods agree best with the labels. Its advice,
-for data without labels, is to take the layer of the first minimum after the first peak. This module
-turns the advice into a rule that can also say *none*:
+The advice is to take the first minimum, or the plateau, that follows the first peak of the
+intrinsic dimension (ID). Every profile drawn from a finite sample has peaks and minima, so the
+question is which of them are more than noise.
 
-1. Two dimensions differ if they do so by more than a share of the larger (`prominence`) **and** by
-   more than some of their standard errors (`errors`). Whatever differs less is a wiggle.
-2. The **peak** is the first maximum that differs from something before it and from something after.
-3. The **minimum** is the lowest layer after the peak before the dimension rises again, by a
-   difference.
-4. A **plateau** is a run of layers below the peak with no difference within. If there is one before
-   the minimum, or no minimum at all, its middle is taken.
+All statements that the rule makes are about *contrasts*, sums of IDs with weights that add up to
+zero:
 
-How far to trust it: the profile is drawn again many times, each dimension moved by its error, and
-the rule is applied to each draw. The share of draws in which it finds a layer is the *support*; the
-range of the layers found widens the interval that is reported.
+- differences between the means of two windows of one, three or five layers, one before the other.
+  A peak followed by a minimum is a chain of four windows, A before B before C before D, with B
+  above A, B above C and D above C;
+- the change along a run of layers (its fitted slope times its length) and its sag (its fitted
+  curvature between the ends and the middle). A plateau is a run for which both are *shown* to be
+  small: their confidence intervals lie within the prominence. It must also be shown to fall at
+  most half as fast as the way down from the peak, or every slow linear fall would hold a plateau.
+
+One critical value serves all contrasts, as in Tukey's studentised range: the largest standardised
+contrast of pure noise exceeds it in a share `alpha` of draws. The draws have the covariance of the
+IDs between the layers, which matters because the layers share their samples. Whatever the true
+profile is, all statements then hold together with probability 1 - alpha. If the truth only rises,
+only falls, or rises once and falls once, no chain of the four windows can be true, so a minimum is
+reported in at most a share alpha of such profiles; the same holds for a plateau of a profile that
+is linear or bends downwards after its peak.
+
+References: Tukey (1953), The problem of multiple comparisons; Hsu (1984), Constrained simultaneous
+confidence intervals for multiple comparisons with the best, Annals of Statistics 12; Schuirmann
+(1987), tests of equivalence by two one-sided tests; Valeriani et al. (2023), The geometry of
+hidden representations of large transformer models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-# Fewer layers than these are no plateau, however short the network.
-SHORTEST_PLATEAU = 3
+from georep_utils.io import UserError
+
+VERSION = "semantic_layer 2.0"
+MIN_LAYERS = 5  # a rise, a fall and a rise need four layers; one more leaves something to compare
+WINDOW_LENGTHS = (1, 3, 5)  # odd, so that a window has a layer in its middle
+LAYERS_PER_WINDOW = (
+    8  # a window holds at most an eighth of the profile, or it would average over the features
+)
+MIN_RUN = 4  # layers of the shortest plateau: slope and curvature leave one degree of freedom
+STEEPNESS = 0.5  # a plateau changes at most this much as fast as the way down to it
+DRAWS = 2000  # noise profiles behind the critical value: its level is known to 0.005
 
 
 @dataclass(frozen=True)
 class SemanticLayer:
-    """What a profile singles out.
+    """Layer of the first minimum or plateau of an ID profile after its first peak.
 
     Attributes
     ----------
     layer : int or None
-        The layer of the first minimum, or the middle of the first plateau, after the first peak.
-        None for kind "none".
+        The layer of least ID in the minimum, or the middle of the plateau. None for kind "none".
+    kind : str
+        "minimum", "plateau" or "none".
     peak_layer : int or None
-        The layer of that peak.
-    prominence : float
-        How far the layer lies below its surroundings, in units of the peak's dimension.
+        The layer of the first peak; None where no peak stands out from the noise.
     low, high : int or None
-        The first and the last of the layers around it that the profile cannot tell from it, widened
-        to the central nine tenths of the layers found in redrawn profiles.
-    kind : {"minimum", "plateau", "none"}
-    support : float
-        The share of redrawn profiles in which a layer is found.
+        Confidence set of layers, ends included. For a minimum: with probability 1 - alpha it lies
+        there. For a plateau: the run that is shown to be level.
+    prominence : float
+        How far the layer's ID lies below the lower of its two surrounding tops (minimum) or below
+        the peak (plateau), in units of the peak's ID.
+    p_value : float
+        Smallest level at which the rule would still report a feature: bounds the probability of so
+        clear a feature in a profile that has none.
+    visible : float
+        Smallest relative difference between two layers that these errors would show (median over
+        the pairs of the longest windows). Where it is large, kind "none" says that the profile is
+        too uncertain, not that it is flat.
+    version : str
+        Version of the rule, to be printed with every result.
     """
 
     layer: int | None
+    kind: str
     peak_layer: int | None
-    prominence: float
     low: int | None
     high: int | None
-    kind: str
-    support: float = 1.0
+    prominence: float
+    p_value: float
+    visible: float
+    version: str = VERSION
+
+
+@dataclass(frozen=True)
+class _Contrasts:
+    """Weights (rows) over n layers: windows, runs, and everything that is compared.
+
+    window_first, window_last: (W,) ends of the windows; window_means: (W, n) weights; earlier,
+    later: (P,) numbers of the disjoint windows of each pair; run_first, run_last: (R,); weights:
+    (P + 2 R, n) pairs, changes, sags.
+    """
+
+    window_first: np.ndarray
+    window_last: np.ndarray
+    window_means: np.ndarray
+    earlier: np.ndarray
+    later: np.ndarray
+    run_first: np.ndarray
+    run_last: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Standardised statements about a profile; the rule accepts those above its critical value.
+
+    fall: (W,) window lies below an earlier peak; rise: (W,) window lies above an earlier minimum
+    after a peak; run: (R,) run is a plateau after a peak; peak_of: (W, W) window (row) is a peak
+    before the lower window (column); falls: (W, W) window (row) lies above the later window
+    (column), negative for below.
+    """
+
+    fall: np.ndarray
+    rise: np.ndarray
+    run: np.ndarray
+    peak_of: np.ndarray
+    falls: np.ndarray
 
 
 def semantic_layer(
     profile: pd.DataFrame,
     prominence: float = 0.05,
-    errors: float = 2.0,
+    alpha: float = 0.05,
     plateau_share: float = 0.2,
-    draws: int = 200,
-    seed: int = 0,
+    n_blocks: int | None = None,
+    covariance: np.ndarray | None = None,
+    groups: int | None = None,
+    scatter: bool = False,
 ) -> SemanticLayer:
-    """Find the first minimum, or plateau, of a profile of dimensions after its first peak.
+    """Find the first minimum, or plateau, of an ID profile after its first peak, with at most
+    `alpha` false findings.
 
     Parameters
     ----------
     profile : DataFrame
-        Rows in the order of the layers, with columns layer, id and, where known, id_err
-        (`Selection.profile`).
+        Columns layer, id and (unless `scatter` or `covariance`) id_err, the standard error of each
+        ID. One row a layer.
     prominence : float
-        Share of the larger of two dimensions by which they must differ. A twentieth is what two
-        octaves of scale change where there is a plateau.
-    errors : float
-        Standard errors of a difference by which two dimensions must differ.
+        Smallest relative difference between two IDs that counts, and largest relative change along
+        a plateau. A twentieth is what two octaves of scale change an ID where its curve is flat.
+    alpha : float
+        Probability of a finding in a profile without a feature.
     plateau_share : float
-        Share of the layers that a plateau has at least; three layers in any case.
-    draws : int
-        Redrawn profiles.
-    seed : int
-        Of the draws.
+        Shortest plateau as a share of the layers (never below four layers).
+    n_blocks : int, optional
+        Number of blocks of the network. Layers above it (the logits) are left out.
+    covariance : (L, L) array, optional
+        Covariance of the IDs between the rows of `profile`, as `resampling.jackknife` returns.
+        Without it the errors of different layers count as independent, which makes steps between
+        layers less certain than they are.
+    groups : int, optional
+        Number of groups behind `covariance` or id_err; the statements are then made with Student's
+        distribution.
+    scatter : bool
+        Estimate one relative error from the scatter between neighbouring layers (`layer_scatter`),
+        for curves that come without errors of their own. id_err, where there is one, is then a
+        lower limit.
 
     Returns
     -------
     SemanticLayer
 
-    References
-    ----------
-    Valeriani, Doimo, Cuturello, Laio, Ansuini, Cazzaniga, "The geometry of hidden representations
-    of large transformer models", NeurIPS 2023, arXiv 2302.00294.
+    Raises
+    ------
+    UserError
+        Fewer than five layers, IDs that are not positive, errors that are missing or zero, a
+        covariance of another shape.
     """
-    layers = profile["layer"].tolist()
+    kept = _without_logits(profile, n_blocks)
+    layers = kept["layer"].to_numpy()
+    ids = _checked_ids(kept)
+    covariance = _covariance(kept, ids, profile, covariance, scatter)
+    contrasts = _contrasts(len(ids), plateau_share)
+    errors, noise = _noise(covariance.tobytes(), len(ids), plateau_share, scatter)
+    scores = _scores(ids, contrasts, errors, prominence)
+    critical = _student(float(np.quantile(noise, 1 - alpha)), groups)
+    best = max(scores.rise.max(), scores.run.max(initial=0))
+    as_extreme = np.count_nonzero(noise >= _gaussian(best, groups))
+    p_value = (1 + as_extreme) / (1 + DRAWS)
+    certainty = p_value, _visible(ids, contrasts, errors, critical)
+    return _located(layers, ids, contrasts, scores, critical, certainty)
+
+
+def layer_scatter(ids: np.ndarray) -> float:
+    """Relative error of each ID of a profile, from how much it departs from the line between its
+    two neighbours.
+
+    The second difference of the logarithm has the variance of six independent errors. The median
+    of its absolute value ignores the few layers where the profile itself bends; elsewhere a bend
+    makes the result larger, never smaller.
+
+    Parameters
+    ----------
+    ids : (L,) array
+        IDs in layer order, five or more.
+
+    Returns
+    -------
+    float
+    """
+    bends = np.diff(np.log(ids), n=2)
+    return float(np.median(np.abs(bends)) / stats.norm.ppf(0.75) / np.sqrt(6))
+
+
+def _without_logits(profile: pd.DataFrame, n_blocks: int | None) -> pd.DataFrame:
+    missing = {"layer", "id"} - set(profile.columns)
+    if missing:
+        raise UserError(
+            f"the profile has no column {', '.join(sorted(missing))}: expected layer and id; add "
+            "them"
+        )
+    kept = profile if n_blocks is None else profile[profile["layer"] <= n_blocks]
+    if len(kept) < MIN_LAYERS:
+        raise UserError(
+            f"the profile has {len(kept)} layers: a peak and what follows it need {MIN_LAYERS}; "
+            "read the ID at more layers"
+        )
+    if not np.all(np.diff(kept["layer"]) > 0):
+        raise UserError(
+            "the profile's layers are not in ascending order: expected one row a layer; sort them"
+        )
+    return kept
+
+
+def _checked_ids(profile: pd.DataFrame) -> np.ndarray:
     ids = profile["id"].to_numpy(dtype=float)
-    if "id_err" in profile:
-        id_errors = profile["id_err"].to_numpy(dtype=float)
-    else:
-        id_errors = np.zeros(len(ids))
-
-    def find(values: np.ndarray) -> SemanticLayer:
-        curve = _Curve(layers, values.tolist(), id_errors.tolist(), prominence, errors)
-        return _first_feature(curve, plateau_share)
-
-    found = find(ids)
-    if not draws or not id_errors.any():
-        return replace(found, support=float(found.layer is not None))
-    noise = np.random.default_rng(seed).standard_normal((draws, len(ids)))
-    redrawn = [find(moved) for moved in ids + id_errors * noise]
-    chosen = [other.layer for other in redrawn if other.layer is not None]
-    return _with_uncertainty(found, chosen, draws)
+    bad = ~(np.isfinite(ids) & (ids > 0))
+    if bad.any():
+        where = profile["layer"].to_numpy()[bad].tolist()
+        raise UserError(
+            f"layers {where} have no positive ID: expected one for each layer; leave them out"
+        )
+    return ids
 
 
-def _with_uncertainty(found: SemanticLayer, chosen: list[int], draws: int) -> SemanticLayer:
-    """Return `found` with the support, and the interval, of the layers chosen in the draws."""
-    support = len(chosen) / draws
-    if found.layer is None:
-        return replace(found, support=support)
-    low, high = np.quantile(chosen or [found.layer], [0.05, 0.95], method="nearest")
-    return replace(
-        found,
-        low=min(found.low, int(low)),
-        high=max(found.high, int(high)),
-        support=support,
-    )
-
-
-@dataclass(frozen=True)
-class _Curve:
-    """A profile, and when two of its values differ. Places i, j count from 0 along the profile."""
-
-    layers: list
-    ids: list[float]
-    id_errors: list[float]
-    prominence: float
-    errors: float
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def is_above(self, i: int, j: int) -> bool:
-        """Tell whether the dimension at i is larger than at j by a difference that counts."""
-        noise = float(np.hypot(self.id_errors[i], self.id_errors[j]))
-        needed = max(self.prominence * self.ids[i], self.errors * noise)
-        return self.ids[i] - self.ids[j] > needed
-
-    def is_level(self, start: int, stop: int) -> bool:
-        """Tell whether places start to stop - 1 exist and hold no difference that counts."""
-        if stop > len(self):
-            return False
-        run = range(start, stop)
-        return not self.is_above(self.highest(run), self.lowest(run))
-
-    def highest(self, places: Sequence[int]) -> int:
-        """Return the place with the largest dimension, the first of equal ones."""
-        return max(places, key=self.ids.__getitem__)
-
-    def lowest(self, places: Sequence[int]) -> int:
-        """Return the place with the least dimension, the first of equal ones."""
-        return min(places, key=self.ids.__getitem__)
-
-
-def _first_feature(curve: _Curve, plateau_share: float) -> SemanticLayer:
-    climbed = _climb(curve)
-    if climbed is None:
-        return SemanticLayer(None, None, 0.0, None, None, "none")
-    descended = _descend(curve, climbed)
-    if descended is None:
-        return SemanticLayer(None, None, 0.0, None, None, "none")
-    peak, foot = descended
-    bottom, rises = _bottom(curve, foot)
-
-    length = max(SHORTEST_PLATEAU, int(np.ceil(plateau_share * len(curve))))
-    # A plateau counts if it lies before the minimum, or if no minimum follows.
-    last_start = bottom - length if rises else len(curve) - 1
-    plateau = _plateau(curve, peak, last_start, length)
-    if plateau is not None:
-        return plateau
-    if rises:
-        return _minimum(curve, peak, bottom)
-    return SemanticLayer(None, curve.layers[peak], 0.0, None, None, "none")
-
-
-def _climb(curve: _Curve) -> int | None:
-    """Return the first place that is above an earlier one."""
-    low = 0
-    for i in range(len(curve)):
-        low = curve.lowest([low, i])
-        if curve.is_above(i, low):
-            return i
-    return None
-
-
-def _descend(curve: _Curve, start: int) -> tuple[int, int] | None:
-    """Return the first peak from `start` on, and the first place after it that it is above."""
-    top = start
-    for i in range(start + 1, len(curve)):
-        top = curve.highest([top, i])
-        if curve.is_above(top, i):
-            return top, i
-    return None
-
-
-def _bottom(curve: _Curve, start: int) -> tuple[int, bool]:
-    """Return the lowest place from `start` to where the curve rises again, and whether it does."""
-    bottom = start
-    for i in range(start + 1, len(curve)):
-        if curve.is_above(i, bottom):
-            return bottom, True
-        bottom = curve.lowest([bottom, i])
-    return bottom, False
-
-
-def _plateau(curve: _Curve, peak: int, last_start: int, length: int) -> SemanticLayer | None:
-    """Return the first run of at least `length` level places that begins below the peak."""
-    for start in range(peak + 1, last_start + 1):
-        stop = start + length
-        if curve.is_above(peak, start) and curve.is_level(start, stop):
-            while curve.is_level(start, stop + 1):
-                stop += 1
-            return SemanticLayer(
-                layer=curve.layers[(start + stop - 1) // 2],
-                peak_layer=curve.layers[peak],
-                prominence=1 - float(np.mean(curve.ids[start:stop])) / curve.ids[peak],
-                low=curve.layers[start],
-                high=curve.layers[stop - 1],
-                kind="plateau",
+def _covariance(kept, ids, profile, covariance, scatter) -> np.ndarray:
+    """The covariance that the caller gave, or the independent errors of the layers on its
+    diagonal.
+    """
+    if covariance is not None:
+        if np.shape(covariance) != (len(profile), len(profile)):
+            raise UserError(
+                f"the covariance has shape {np.shape(covariance)} for {len(profile)} layers: "
+                "expected a row and a column for each row of the profile"
             )
-    return None
+        rows = np.flatnonzero(profile["layer"].isin(kept["layer"]))
+        covariance = np.asarray(covariance, dtype=float)[np.ix_(rows, rows)]
+        errors = np.sqrt(np.diag(covariance))
+    elif scatter:
+        given = kept["id_err"].fillna(0) if "id_err" in kept else pd.Series(0.0, index=kept.index)
+        errors = np.maximum(layer_scatter(ids) * ids, given.to_numpy(dtype=float))
+    elif "id_err" in kept:
+        errors = kept["id_err"].to_numpy(dtype=float)
+    else:
+        raise UserError(
+            "the profile has no column id_err: give errors, or a covariance, or take "
+            "scatter=True to estimate "
+            "the errors from the profile itself"
+        )
+    bad = ~(np.isfinite(errors) & (errors > 0))
+    if bad.any():
+        where = kept["layer"].to_numpy()[bad].tolist()
+        raise UserError(
+            f"layers {where} have an error that is zero or missing: a layer cannot be told from "
+            "noise without one; "
+            "estimate it by resampling, or take scatter=True"
+        )
+    return np.diag(errors**2) if covariance is None else covariance
 
 
-def _minimum(curve: _Curve, peak: int, bottom: int) -> SemanticLayer:
-    """Return the minimum at `bottom`, with the places on either side that it is not below."""
-    first = bottom
-    while first > peak + 1 and not curve.is_above(first - 1, bottom):
-        first -= 1
-    last = bottom
-    # The curve rises after the bottom, so this ends before the curve does.
-    while not curve.is_above(last + 1, bottom):
-        last += 1
-    # As a valley: below the peak on one side and below the highest place to come on the other.
-    rim = min(curve.ids[peak], max(curve.ids[bottom:]))
-    return SemanticLayer(
-        layer=curve.layers[bottom],
-        peak_layer=curve.layers[peak],
-        prominence=(rim - curve.ids[bottom]) / curve.ids[peak],
-        low=curve.layers[first],
-        high=curve.layers[last],
-        kind="minimum",
+@lru_cache(maxsize=32)
+def _contrasts(n: int, plateau_share: float) -> _Contrasts:
+    lengths = [
+        length for length in WINDOW_LENGTHS if length == 1 or length <= n / LAYERS_PER_WINDOW
+    ]
+    ends = [(first, first + length - 1) for length in lengths for first in range(n - length + 1)]
+    window_first, window_last = np.array(ends).T
+    window_means = np.array([_mean_weights(n, first, last) for first, last in ends])
+    earlier, later = np.nonzero(window_last[:, None] < window_first[None, :])
+    shortest = max(MIN_RUN, int(np.ceil(plateau_share * n)))
+    runs = [(first, last) for first in range(n) for last in range(first + shortest - 1, n)]
+    changes = [_polynomial_weights(n, first, last, degree=1) for first, last in runs]
+    sags = [_polynomial_weights(n, first, last, degree=2) for first, last in runs]
+    run_first, run_last = np.array(runs).reshape(-1, 2).T
+    pairs = window_means[later] - window_means[earlier]
+    weights = np.concatenate([pairs, np.reshape(changes, (-1, n)), np.reshape(sags, (-1, n))])
+    return _Contrasts(
+        window_first, window_last, window_means, earlier, later, run_first, run_last, weights
     )
+
+
+def _mean_weights(n: int, first: int, last: int) -> np.ndarray:
+    weights = np.zeros(n)
+    weights[first : last + 1] = 1 / (last - first + 1)
+    return weights
+
+
+def _polynomial_weights(n: int, first: int, last: int, degree: int) -> np.ndarray:
+    """Weights of the change along a run (degree 1) or of its sag (degree 2), by least squares."""
+    length = last - first + 1
+    x = (
+        np.arange(length) - (length - 1) / 2
+    ) / length  # -1/2 to 1/2: the slope is the change over the whole length
+    basis = x if degree == 1 else x**2 - np.mean(x**2)
+    size = 1.0 if degree == 1 else 0.25  # x^2 between the middle and the ends
+    weights = np.zeros(n)
+    weights[first : last + 1] = size * basis / (basis @ basis)
+    return weights
+
+
+@lru_cache(maxsize=64)
+def _noise(
+    covariance: bytes, n: int, plateau_share: float, scatter: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard errors of the contrasts, and the largest standardised contrast of each of `DRAWS`
+    profiles of noise.
+    """
+    matrix = np.frombuffer(covariance).reshape(n, n)
+    weights = _contrasts(n, plateau_share).weights
+    values, vectors = np.linalg.eigh(matrix)
+    root = vectors * np.sqrt(
+        np.maximum(values, 0)
+    )  # a jackknife covariance may have fewer groups than layers
+    errors = np.sqrt(np.einsum("ci,ij,cj->c", weights, matrix, weights, optimize=True))
+    standardised = (weights @ root / errors[:, None]).astype(np.float32)
+    normal = np.random.default_rng(0).standard_normal((n, DRAWS)).astype(np.float32)
+    parts = np.array_split(normal, 8, axis=1)  # the whole product would take a hundred megabytes
+    maxima = np.concatenate([np.abs(standardised @ part).max(axis=0) for part in parts])
+    # the error is estimated from the same profile, so the noise is divided by its own estimate as
+    # well
+    if scatter:
+        bends = np.abs(np.diff(normal, n=2, axis=0))
+        maxima = maxima / (np.median(bends, axis=0) / stats.norm.ppf(0.75) / np.sqrt(6))
+    return errors, maxima
+
+
+def _student(critical: float, groups: int | None) -> float:
+    """Critical value with the same tail when the errors come from `groups` groups."""
+    return critical if groups is None else float(stats.t.isf(stats.norm.sf(critical), groups - 1))
+
+
+def _gaussian(score: float, groups: int | None) -> float:
+    return score if groups is None else float(stats.norm.isf(stats.t.sf(score, groups - 1)))
+
+
+def _scores(
+    ids: np.ndarray, contrasts: _Contrasts, errors: np.ndarray, prominence: float
+) -> _Scores:
+    """A chain of statements is as sure as its weakest one, and a layer is scored by the best chain
+    that ends there.
+    """
+    n_pairs = len(contrasts.earlier)
+    means = contrasts.window_means @ ids
+    size = (len(means), len(means))
+    rises = np.zeros(
+        size
+    )  # [earlier, later], 0 where windows meet or differ by less than the prominence
+    step = contrasts.weights[:n_pairs] @ ids
+    larger = np.maximum(means[contrasts.earlier], means[contrasts.later])
+    counted = np.where(np.abs(step) > prominence * larger, step / errors[:n_pairs], 0.0)
+    rises[contrasts.earlier, contrasts.later] = counted
+    up = rises.max(axis=0)  # the window stands above an earlier one
+    peak_of = np.minimum(up[:, None], -rises)
+    fall = peak_of.max(axis=0)
+    rise = np.minimum(fall[:, None], rises).max(axis=0)
+    run = _run_scores(ids, contrasts, errors, prominence, peak_of)
+    return _Scores(fall, rise, run, peak_of, -rises)
+
+
+def _run_scores(ids, contrasts: _Contrasts, errors, prominence: float, peak_of) -> np.ndarray:
+    n_pairs, n_runs = len(contrasts.earlier), len(contrasts.run_first)
+    changes = np.abs(contrasts.weights[n_pairs : n_pairs + n_runs] @ ids)
+    sags = np.abs(contrasts.weights[n_pairs + n_runs :] @ ids)
+    change_errors = errors[n_pairs : n_pairs + n_runs]
+    sag_errors = errors[n_pairs + n_runs :]
+    lengths = contrasts.run_last - contrasts.run_first + 1
+    total = np.concatenate([[0], np.cumsum(ids)])
+    allowed = prominence * (total[contrasts.run_last + 1] - total[contrasts.run_first]) / lengths
+    level = np.minimum((allowed - changes) / change_errors, (allowed - sags) / sag_errors)
+    pair_errors = np.full(peak_of.shape, np.inf)
+    pair_errors[contrasts.earlier, contrasts.later] = errors[:n_pairs]
+    means = contrasts.window_means @ ids
+    middle = (contrasts.window_first + contrasts.window_last) / 2
+    result = np.zeros(n_runs)
+    for r in np.flatnonzero(level > 0):
+        inside = contrasts.window_first >= contrasts.run_first[r]
+        inside &= contrasts.window_last <= contrasts.run_last[r]
+        below = np.where(inside, peak_of, 0)
+        below[contrasts.window_last >= contrasts.run_first[r]] = 0
+        peak, low = np.unravel_index(below.argmax(), below.shape)
+        if below[peak, low] <= 0:
+            continue
+        # Both rates are a layer: the way down from the peak, with its error, against the change
+        # within the run.
+        share = STEEPNESS / (middle[low] - middle[peak])
+        margin = share * (means[peak] - means[low]) - changes[r] / lengths[r]
+        slower = margin / (share * pair_errors[peak, low] + change_errors[r] / lengths[r])
+        result[r] = min(below[peak, low], level[r], slower)
+    return result
+
+
+def _visible(ids: np.ndarray, contrasts: _Contrasts, errors: np.ndarray, critical: float) -> float:
+    lengths = contrasts.window_last - contrasts.window_first
+    longest = lengths == lengths.max()
+    counted = longest[contrasts.earlier] & longest[contrasts.later]
+    means = contrasts.window_means @ ids
+    larger = np.maximum(means[contrasts.earlier], means[contrasts.later])
+    return float(np.median((critical * errors[: len(larger)] / larger)[counted]))
+
+
+def _located(
+    layers, ids, contrasts: _Contrasts, scores: _Scores, critical: float, certainty
+) -> SemanticLayer:
+    """Read layers off the statements that reach the critical value: the first peak, and what
+    follows it.
+    """
+    peak = _first_peak(ids, contrasts, scores, critical)
+    if peak is None:
+        return SemanticLayer(None, "none", None, None, None, 0.0, *certainty)
+    plateau = _longest_run(contrasts, scores, critical)
+    minimum = _first_minimum(ids, contrasts, scores, critical)
+    if plateau is not None and (minimum is None or plateau[0] <= minimum[1]):
+        first, last = plateau
+        layer = (first + last) // 2
+        kind = "plateau"
+        drop = 1 - ids[first : last + 1].mean() / ids[peak]
+    elif minimum is not None:
+        first, last = minimum
+        layer = _lowest(ids, contrasts, first, last)
+        kind = "minimum"
+        drop = (min(ids[peak], ids[layer:].max()) - ids[layer]) / ids[peak]
+    else:
+        return SemanticLayer(None, "none", int(layers[peak]), None, None, 0.0, *certainty)
+    ends = int(layers[first]), int(layers[last])
+    return SemanticLayer(
+        int(layers[layer]), kind, int(layers[peak]), *ends, float(drop), *certainty
+    )
+
+
+def _first_peak(ids, contrasts: _Contrasts, scores: _Scores, critical: float) -> int | None:
+    fallen = np.flatnonzero(scores.fall >= critical)
+    if not len(fallen):
+        return None
+    first = fallen[np.argmin(contrasts.window_last[fallen])]
+    tops = np.flatnonzero(scores.peak_of[:, first] >= critical)
+    candidates = np.zeros(len(ids), dtype=bool)
+    for top in tops:
+        candidates[contrasts.window_first[top] : contrasts.window_last[top] + 1] = True
+    return int(np.argmax(np.where(candidates, ids, -np.inf)))
+
+
+def _rise_end(contrasts: _Contrasts, scores: _Scores, critical: float) -> int:
+    """Last layer of the first window that is shown to stand above an earlier minimum."""
+    return int(contrasts.window_last[scores.rise >= critical].min())
+
+
+def _first_minimum(
+    ids, contrasts: _Contrasts, scores: _Scores, critical: float
+) -> tuple[int, int] | None:
+    """Confidence set of the first minimum, as positions.
+
+    A fall that is shown from one window to a later one means that the minimum does not lie before
+    the earlier one; a rise that is shown means that it does not lie behind the later one.
+    """
+    if not (scores.rise >= critical).any():
+        return None
+    last = _rise_end(contrasts, scores, critical)
+    down = (scores.falls >= critical) & (contrasts.window_last[None, :] <= last)
+    first = int(contrasts.window_first[down.any(axis=1)].max())
+    return first, last
+
+
+def _lowest(ids, contrasts: _Contrasts, first: int, last: int) -> int:
+    """Middle of the lowest of the longest windows that fit: a single layer is lowest by chance
+    more easily.
+    """
+    fits = (contrasts.window_first >= first) & (contrasts.window_last <= last)
+    lengths = (contrasts.window_last - contrasts.window_first)[fits]
+    longest = np.flatnonzero(fits)[lengths == lengths.max()]
+    lowest = longest[np.argmin(contrasts.window_means[longest] @ ids)]
+    return int(contrasts.window_first[lowest] + contrasts.window_last[lowest]) // 2
+
+
+def _longest_run(contrasts: _Contrasts, scores: _Scores, critical: float) -> tuple[int, int] | None:
+    """The longest run that is shown to be level and holds no two windows that are shown to "
+    "differ."""
+    shown = np.flatnonzero(scores.run >= critical)
+    apart = np.argwhere(np.abs(scores.falls) >= critical)
+    starts = contrasts.window_first[apart[:, 0]]
+    ends = contrasts.window_last[apart[:, 1]]
+    first, last = contrasts.run_first[shown, None], contrasts.run_last[shown, None]
+    shown = shown[~((starts >= first) & (ends <= last)).any(axis=1)]
+    if not len(shown):
+        return None
+    lengths = contrasts.run_last[shown] - contrasts.run_first[shown]
+    longest = shown[np.argmax(lengths)]
+    return int(contrasts.run_first[longest]), int(contrasts.run_last[longest])

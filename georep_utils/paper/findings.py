@@ -1,258 +1,544 @@
-"""The paper's findings as tests on curves.
+"""The paper's findings as statements about curves, each of which can turn out true or false.
 
-What the paper concludes is not a number but a shape: a peak, a minimum after it, labels that are
-best respected near that minimum. Each statement here is a test that can fail, and the same code is
-applied to the published curves and to those of this book. A statement about something that was not
-measured is neither true nor false.
+`questions.md` tells what the paper finds. Here each sentence of it is a function of one model's
+curves that returns a verdict:
 
-`advice` applies what the paper recommends to practitioners: choose a layer by the intrinsic
-dimension alone. It says how good the chosen layer is by the labels.
+- **yes**: the number lies where the paper says, and so does its whole 95 % interval;
+- **no**: the whole interval lies elsewhere;
+- **partly**: the interval reaches both sides, or half of the statement holds;
+- **not testable**: the curve was not measured, the statement is about another kind of network, or
+  the errors are too large to see what it is about. This is no support.
 
-Thresholds are arguments. "Near" is a distance in relative depth and, where label overlaps are
-known at a few layers only, at least half the distance between these.
+Every verdict has the number that it was made from, its interval, and what would overturn it. The
+thresholds stand below, each with its reason; none is fitted to a model. Where the paper's words
+leave a range ("several times"), the threshold is the lowest that they can bear, so that a "no"
+does not hang on a strict reading.
+
+A model is judged once: runs that share their weights are not independent, and `tally` counts the
+one with the most samples.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from georep_utils.geometry.semantic_layer import SemanticLayer, semantic_layer
+from georep_utils.geometry.semantic_layer import SemanticLayer, layer_scatter, semantic_layer
+from georep_utils.io import UserError
+from georep_utils.paper.advice import Curve, best_set
+
+YES = "yes"
+NO = "no"
+PARTLY = "partly"
+NOT_TESTABLE = "not testable"
+VERDICTS = (YES, NO, PARTLY, NOT_TESTABLE)
+FAMILIES = ("image", "protein", "text")
+
+FIRST_THIRD = 1 / 3  # the paper: the peak lies in the first third of the layers
+SEVERAL = 2.0  # "several times" the initial value: the lowest meaning of the word
+NEAR = 1.25  # "near" the initial value: within a quarter of it, where the peak is at least twice it
+LOW = 0.5  # a low plateau has at most half of the peak's ID; the paper's have a fifth to a half
+# A long one covers a fifth of the layers, the shortest that `semantic_layer` accepts as a plateau.
+LONG = 0.2
+LEVEL = 1.25  # layers belong to the low stretch up to a quarter above the minimum, as NEAR
+EARLY_DEPTH = 0.4  # the paper compares the first 40 % of the layers with what follows ...
+LATE_DEPTH = 0.9  # ... up to the last tenth, where images collapse
+# The paper's figures for consecutive layers in the expansion.
+EARLY_OVERLAP = {"image": 0.7, "protein": 0.5, "text": 0.5}
+ABOUT = 0.15  # "about half": closer to a half than to a fifth or four fifths
+SETTLED = 0.9  # the paper: above 0.9 afterwards
+# Fewer again: by a third of the tenth that consecutive layers do not share where they are settled.
+COLLAPSE = 0.03
+NEAR_DEPTH = 0.1  # a layer is close to another within a tenth of the depth, two to five layers
+# "The middle of the network": the paper's best layers for images lie at 0.4 to 0.5.
+MIDDLE = (0.3, 0.7)
+FLAT = 0.5  # an untrained profile is flat when it varies at most half as much as the trained one
+EARLY_PROGRESS = 0.25  # "early in training": the first quarter
+FORMED = 0.5  # a peak has formed when half of its final height is there
+# The second rises in the paper's figures are 10 to 30 %: errors that hide a tenth prove nothing.
+VISIBLE = 0.1
+DRAWS = 1000  # redrawn profiles behind the interval of a range
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one model says about one statement.
+
+    finding: key in `STATEMENTS`; number with its 95 % interval low to high (NaN where there is
+    none); what_would_overturn: the reading that would change the verdict.
+    """
+
+    finding: str
+    verdict: str
+    number: float
+    low: float
+    high: float
+    what_would_overturn: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """IDs of the layers 0 to n_blocks, their covariance, and what `semantic_layer` found."""
+
+    layers: np.ndarray
+    ids: np.ndarray
+    covariance: np.ndarray
+    groups: int | None
+    n_blocks: int
+    found: SemanticLayer
+
+    @property
+    def curve(self) -> Curve:
+        return Curve(self.layers, self.ids, self.covariance, self.groups)
+
 
 STATEMENTS = {
-    "peak": "the ID rises to a peak inside the network",
-    "after": "a minimum or plateau follows the peak",
-    "inside": "labels are best respected inside the network",
-    "near": "the layer chosen by the ID is near a best one by labels",
-    "keeps": "the chosen layer keeps nine tenths of the best label overlap",
-    "k": "k changes the height of the label overlap, not its shape",
-    "settles": "consecutive layers agree less in the first 40 % than in the next 50 %",
-    "collapses": "consecutive layers agree less in the last 10 % again",
-    "training": "the untrained profile is less than half as varied",
+    "1.1": "the ID peaks in the first third of the layers",
+    "1.2": "the peak is several times the initial value",
+    "1.3": "towards the output the ID comes back near its initial value",
+    "1.4": "proteins: the peak is followed by a long low plateau",
+    "1.5": "generative image models: a second, shallower peak follows the minimum",
+    "2.1": "consecutive layers share about half of their neighbours in the first 40 % (images: "
+    "70 %)",
+    "2.2": "they share nine tenths or more afterwards",
+    "2.3": "images: they share fewer again in the last tenth",
+    "3.1": "labels are best respected at the minimum, or plateau, after the peak",
+    "3.2": "images: labels are best respected in the middle of the network",
+    "4.1": "the untrained profile is flat",
+    "4.2": "the first peak forms early in training",
 }
-ADVICE = {  # columns of `advice` and their types; a missing number is NaN
-    "model": str,
-    "feature": str,
-    "peak": float,
-    "chosen": float,
-    "low": float,
-    "high": float,
-    "support": float,
-    "depth": float,
-    "best_low": float,
-    "best_high": float,
-    "share_kept": float,
-    "off_by": float,
-    "best_in_range": object,
+FINDINGS = {
+    "1": "the ID rises, falls and, in generative image models, rises again",
+    "2": "neighbourhoods are rearranged in the expansion and keep still afterwards",
+    "3": "meaning is clearest at the minimum",
+    "4": "training makes the pattern",
 }
-RULE_COLUMNS = ["N/n", "correlation", "height", "layer of the peak", "layers with a plateau"]
 
 
-def best_layers(labels: pd.DataFrame, errors: float = 2.0) -> np.ndarray:
-    """The layer of highest label overlap, and those that can't be told from it.
-
-    A flat top has many best layers; which of them has the maximum is chance.
-
-    Parameters
-    ----------
-    labels : DataFrame
-        Rows layer, value, error of one curve, layers 0 to L.
-    errors : float
-        Two values differ when they do by more than this many of both standard errors.
-    """
-    best = labels.loc[labels.value.idxmax()]
-    error = labels.error.fillna(0)
-    both = np.hypot(error, error[best.name])
-    level = labels.value >= best.value - errors * both
-    return np.unique([best.layer, *labels.layer[level]]).astype(int)
-
-
-def chosen_layer(model: pd.DataFrame, prominence: float = 0.05) -> SemanticLayer | None:
-    """What the ID profile of one model singles out; None where there is no profile.
-
-    Parameters
-    ----------
-    model : DataFrame
-        Rows of `published.COLUMNS` of one model.
-    """
-    ids = model[model.quantity == "intrinsic_dimension"].sort_values("layer")
-    if ids.empty:
-        return None
-    ids = ids.rename(columns={"value": "id", "error": "id_err"})
-    return semantic_layer(ids.fillna({"id_err": 0.0}), prominence)
-
-
-def claims(
+def judge(
     model: pd.DataFrame,
-    dynamics: pd.DataFrame | None = None,
+    family: str,
     k: int = 10,
-    prominence: float = 0.05,
-    near: float = 0.1,
-) -> dict[str, bool | None]:
-    """The paper's statements, tested on the curves of one model.
+    covariances: Mapping[str, np.ndarray] | None = None,
+    groups: int | None = None,
+    untrained: pd.DataFrame | None = None,
+    dynamics: pd.DataFrame | None = None,
+) -> list[Verdict]:
+    """A verdict for each statement, in the order of `STATEMENTS`.
 
     Parameters
     ----------
     model : DataFrame
-        Rows of `published.COLUMNS` of one model.
-    dynamics : DataFrame, optional
-        Rows checkpoint, depth, id of its checkpoints, the untrained one first.
+        Curves of one model: rows quantity ("intrinsic_dimension", "label_overlap",
+        "consecutive_overlap"), layer, n_blocks, k, value, error. IDs without errors, and readings
+        off a figure, are judged by their scatter between layers.
+    family : str
+        "image" (generative image models), "protein" or "text": some statements are about one of
+        them only.
     k : int
-        Number of neighbours of the overlaps.
-    prominence : float
-        As for `semantic_layer`.
-    near : float
-        What counts as close, in relative depth, and as a small loss.
+        Neighbours of the overlaps.
+    covariances : mapping, optional
+        For a quantity, its covariance between the rows of `model` in layer order, logits included
+        (`resampling.jackknife`).
+    groups : int, optional
+        Number of groups behind the covariances.
+    untrained : DataFrame, optional
+        Columns layer, id, id_err of the untrained network.
+    dynamics : DataFrame, optional
+        Columns progress (share of the training steps, 1 at the end), layer, id, id_err.
 
     Returns
     -------
-    dict
-        {statement: True, False, or None where it was not measured}, in the order of `STATEMENTS`.
+    list of Verdict
+
+    Raises
+    ------
+    UserError
+        A family that is unknown, or curves of several models.
     """
-    n_blocks = int(model.n_blocks.iloc[0])
-    found = chosen_layer(model, prominence)
-    holds: dict[str, bool | None] = dict.fromkeys(STATEMENTS)
-    if found is not None:
-        holds["peak"] = found.peak_layer is not None and 0 < found.peak_layer < n_blocks
-        holds["after"] = found.kind != "none"
-    holds |= _about_labels(model, n_blocks, found, k, near)
-    holds |= _about_consecutive_layers(model, n_blocks, k)
-    if dynamics is not None and len(dynamics):
-        holds["training"] = _untrained_is_flatter(dynamics)
-    return {STATEMENTS[key]: value for key, value in holds.items()}
+    if family not in FAMILIES:
+        raise UserError(f"family {family!r}: expected one of {', '.join(FAMILIES)}")
+    if model["n_blocks"].nunique() != 1:
+        raise UserError(
+            "the curves have several numbers of blocks: expected those of one model; select it "
+            "first"
+        )
+    covariances = covariances or {}
+    profile = _profile(model, covariances.get("intrinsic_dimension"), groups)
+    labels = _curve(model, "label_overlap", k, covariances.get("label_overlap"), groups)
+    consecutive = _curve(
+        model, "consecutive_overlap", k, covariances.get("consecutive_overlap"), groups
+    )
+    n_blocks = int(model["n_blocks"].iloc[0])
+    return [
+        *_about_the_profile(profile, family),
+        *_about_neighbourhoods(consecutive, n_blocks, family),
+        *_about_labels(profile, labels, n_blocks, family),
+        _untrained_is_flat(profile, untrained),
+        _peak_forms_early(dynamics, n_blocks),
+    ]
+
+
+def table(verdicts: Mapping[str, list[Verdict]]) -> pd.DataFrame:
+    """Rows model, finding, statement, verdict, number, low, high, what_would_overturn, of every
+    model's verdicts.
+    """
+    rows = [
+        {"model": model} | vars(one) for model, of_model in verdicts.items() for one in of_model
+    ]
+    result = pd.DataFrame(rows)
+    result.insert(2, "statement", result["finding"].map(STATEMENTS))
+    return result
+
+
+def together(verdicts: list[Verdict]) -> dict[str, str]:
+    """A verdict for each of the four findings from those of its statements.
+
+    yes: the first, which is the finding itself, and all others that could be tested hold. no: none
+    holds wholly. partly: some do. not testable: none could be tested.
+    """
+    result = {}
+    for finding in FINDINGS:
+        parts = [one.verdict for one in verdicts if one.finding.startswith(finding)]
+        tested = [verdict for verdict in parts if verdict != NOT_TESTABLE]
+        if not tested:
+            result[finding] = NOT_TESTABLE
+        elif parts[0] == YES and all(verdict == YES for verdict in tested):
+            result[finding] = YES
+        else:
+            result[finding] = PARTLY if YES in tested else NO
+    return result
+
+
+def tally(rows: pd.DataFrame, by: str = "finding") -> pd.DataFrame:
+    """How many models say yes, no, partly, not testable; no set of weights counts twice.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns model, weights (their identity, the same for runs that read the same network),
+        n_samples, verdict and `by`.
+
+    Returns
+    -------
+    DataFrame
+        A row for each value of `by`, a column for each verdict, in the order of `VERDICTS`.
+    """
+    missing = {"model", "weights", "n_samples", "verdict", by} - set(rows.columns)
+    if missing:
+        raise UserError(
+            f"the verdicts have no column {', '.join(sorted(missing))}: needed to count no model "
+            "twice; add it"
+        )
+    # The published curves of a model have no sample number of their own: they give way to a run of
+    # the same weights.
+    order = rows.sort_values("n_samples", ascending=False, na_position="last", kind="stable")
+    first = order.groupby("weights", sort=False)["model"].transform("first")
+    kept = order[order["model"] == first]
+    return pd.crosstab(kept[by], kept["verdict"]).reindex(columns=VERDICTS, fill_value=0)
+
+
+def _profile(model: pd.DataFrame, covariance, groups) -> Profile | None:
+    rows = model[model["quantity"] == "intrinsic_dimension"].sort_values("layer")
+    n_blocks = int(model["n_blocks"].iloc[0])
+    inside = (rows["layer"] <= n_blocks).to_numpy()
+    if inside.sum() < 5:
+        return None
+    given = rows.rename(columns={"value": "id", "error": "id_err"})[["layer", "id", "id_err"]]
+    kept = given[inside]
+    ids = kept["id"].to_numpy(dtype=float)
+    if covariance is not None:
+        found = semantic_layer(given, n_blocks=n_blocks, covariance=covariance, groups=groups)
+        covariance = np.asarray(covariance)[np.ix_(inside, inside)]
+    else:
+        # A reading error, or none at all, says nothing about the sampling error; the scatter
+        # between layers does.
+        read_off = "source" in rows and rows["source"].astype(str).str.contains("read off").any()
+        scatter = bool(read_off or kept["id_err"].isna().any())
+        found = semantic_layer(given, n_blocks=n_blocks, groups=groups, scatter=scatter)
+        errors = kept["id_err"].fillna(0).to_numpy(dtype=float)
+        if scatter:
+            errors = np.maximum(errors, layer_scatter(ids) * ids)
+        covariance = np.diag(errors**2)
+    return Profile(kept["layer"].to_numpy(), ids, covariance, groups, n_blocks, found)
+
+
+def _curve(model: pd.DataFrame, quantity: str, k: int, covariance, groups) -> Curve | None:
+    n_blocks = int(model["n_blocks"].iloc[0])
+    rows = model[(model["quantity"] == quantity) & (model["k"] == k)].sort_values("layer")
+    inside = (rows["layer"] <= n_blocks).to_numpy()
+    errors = rows["error"].to_numpy(dtype=float)
+    if inside.sum() < 2 or (covariance is None and not (errors > 0).all()):
+        return None
+    covariance = np.diag(errors**2) if covariance is None else np.asarray(covariance)
+    kept = rows[inside]
+    values = kept["value"].to_numpy(dtype=float)
+    return Curve(kept["layer"].to_numpy(), values, covariance[np.ix_(inside, inside)], groups)
+
+
+def _about_the_profile(profile: Profile | None, family: str) -> list[Verdict]:
+    keys = ("1.1", "1.2", "1.3", "1.4", "1.5")
+    if profile is None:
+        return [_untested(key, "an ID profile of five layers or more") for key in keys]
+    plateau = (
+        _long_low_plateau(profile) if family == "protein" else _untested("1.4", "a protein model")
+    )
+    second = (
+        _second_peak(profile) if family == "image" else _untested("1.5", "a generative image model")
+    )
+    return [_early_peak(profile), _several_times(profile), _comes_back(profile), plateau, second]
+
+
+def _early_peak(profile: Profile) -> Verdict:
+    best = best_set(profile.curve)
+    number = float(profile.layers[np.argmax(profile.ids)] / profile.n_blocks)
+    low, high = best.min() / profile.n_blocks, best.max() / profile.n_blocks
+    overturn = f"a highest ID at a depth on the other side of {FIRST_THIRD:.2f}"
+    if best.max() == profile.layers[0]:
+        return Verdict(
+            "1.1", NO, number, low, high, "a rise from the first layer: it has the highest ID now"
+        )
+    verdict = _inside(low, high, 0, FIRST_THIRD)
+    if verdict == YES and best.min() == profile.layers[0]:
+        verdict = PARTLY  # the peak may be the first layer, and then nothing rises
+    return Verdict("1.1", verdict, number, low, high, overturn)
+
+
+def _several_times(profile: Profile) -> Verdict:
+    peak = int(np.argmax(profile.ids))
+    ratio = _ratio(profile, peak, 0)
+    verdict = _inside(*ratio[1:], SEVERAL, np.inf)
+    return Verdict(
+        "1.2",
+        verdict,
+        *ratio,
+        f"a highest ID on the other side of {SEVERAL:g} times the first layer's",
+    )
+
+
+def _comes_back(profile: Profile) -> Verdict:
+    ratio = _ratio(profile, len(profile.ids) - 1, 0)
+    verdict = _inside(*ratio[1:], 1 / NEAR, NEAR)
+    overturn = (
+        f"a last layer on the other side of {1 / NEAR:g} to {NEAR:g} times the first one's ID"
+    )
+    return Verdict("1.3", verdict, *ratio, overturn)
+
+
+def _long_low_plateau(profile: Profile) -> Verdict:
+    """Share of the layers that lie in one stretch at the lowest level after the peak, and how low
+    that is.
+    """
+    peak = int(np.argmax(profile.ids))
+    if peak == len(profile.ids) - 1:
+        return Verdict("1.4", NO, 0.0, 0.0, 0.0, "layers behind the peak: it is the last one now")
+    bottom = peak + 1 + int(np.argmin(profile.ids[peak + 1 :]))
+    first = last = bottom
+    ceiling = LEVEL * profile.ids[bottom]
+    while first > peak + 1 and profile.ids[first - 1] <= ceiling:
+        first -= 1
+    while last + 1 < len(profile.ids) and profile.ids[last + 1] <= ceiling:
+        last += 1
+    share = (last - first + 1) / len(profile.ids)
+    depth = _ratio(profile, bottom, peak)
+    low_enough = _inside(*depth[1:], 0, LOW)
+    verdict = low_enough if share >= LONG else NO
+    overturn = (
+        f"a stretch on the other side of {LONG:.0%} of the layers, or of {LOW:g} of the peak's ID"
+    )
+    return Verdict("1.4", verdict, *depth, overturn)
+
+
+def _second_peak(profile: Profile) -> Verdict:
+    found = profile.found
+    if found.kind != "minimum":
+        if found.visible > VISIBLE:
+            return _untested(
+                "1.5",
+                f"errors that show differences of {VISIBLE:.0%} (these show {found.visible:.0%})",
+            )
+        return Verdict(
+            "1.5", NO, np.nan, np.nan, np.nan, "a minimum after the peak that is followed by a rise"
+        )
+    bottom = int(np.flatnonzero(profile.layers == found.layer)[0])
+    first = int(np.flatnonzero(profile.layers == found.peak_layer)[0])
+    second = bottom + int(np.argmax(profile.ids[bottom:]))
+    rise = _ratio(profile, second, bottom)
+    shallower = _ratio(profile, second, first)[2] < 1
+    # A rise to the very end is no peak: the last layer must be shown to lie below the second top.
+    falls = second < len(profile.ids) - 1 and _ratio(profile, second, len(profile.ids) - 1)[1] > 1
+    verdict = YES if shallower and falls else PARTLY
+    overturn = "no rise behind the minimum, no fall behind that, or a second top above the first"
+    return Verdict("1.5", verdict, *rise, overturn)
+
+
+def _about_neighbourhoods(curve: Curve | None, n_blocks: int, family: str) -> list[Verdict]:
+    if curve is None or np.any(np.diff(curve.layers) != 1):
+        return [
+            _untested(key, "overlaps of all consecutive layers") for key in ("2.1", "2.2", "2.3")
+        ]
+    depth = curve.layers / n_blocks
+    early = _mean(curve, depth < EARLY_DEPTH)
+    settled = (depth >= EARLY_DEPTH) & (depth < LATE_DEPTH)
+    later = _mean(curve, settled)
+    expected = EARLY_OVERLAP[family]
+    bounds = expected - ABOUT, expected + ABOUT
+    outside = f"a mean on the other side of {bounds[0]:.2f} to {bounds[1]:.2f}"
+    verdicts = [
+        Verdict("2.1", _inside(*early[1:], *bounds), *early, outside),
+        Verdict(
+            "2.2",
+            _inside(*later[1:], SETTLED, 1),
+            *later,
+            f"a mean on the other side of {SETTLED:g}",
+        ),
+    ]
+    if family != "image":
+        return [*verdicts, _untested("2.3", "a generative image model")]
+    last = (depth >= LATE_DEPTH) & (depth < 1)
+    weights = last / last.sum() - settled / settled.sum()
+    fall = _weighted(curve, weights)
+    verdict = _inside(*fall[1:], -1, -COLLAPSE)
+    return [*verdicts, Verdict("2.3", verdict, *fall, f"a fall on the other side of {COLLAPSE:g}")]
 
 
 def _about_labels(
-    model: pd.DataFrame, n_blocks: int, found: SemanticLayer | None, k: int, near: float
-) -> dict[str, bool]:
-    rows = model[(model.layer <= n_blocks) & (model.quantity == "label_overlap")]
-    overlaps = rows.pivot(index="layer", columns="k", values="value")
-    if k not in overlaps:
-        return {}
-    labels = overlaps[k]
-    ends = max(labels.iloc[0], labels.iloc[-1])
-    holds = {"inside": bool(labels.max() > ends + 1e-9)}
-    if found is not None and found.layer is not None:
-        # Where overlaps are known every few layers, no layer can be nearer than half of that.
-        half_step = np.diff(labels.index).max() / 2
-        distance = np.abs(best_layers(rows[rows.k == k]) - found.layer).min()
-        at_chosen = np.interp(found.layer, labels.index, labels)
-        holds["near"] = bool(distance <= max(near * n_blocks, half_step))
-        holds["keeps"] = bool(at_chosen >= (1 - near) * labels.max())
-    if overlaps.shape[1] > 1:
-        holds["k"] = bool(overlaps.corr()[k].min() >= 1 - near)
-    return holds
+    profile: Profile | None, labels: Curve | None, n_blocks: int, family: str
+) -> list[Verdict]:
+    if labels is None:
+        return [_untested(key, "label overlaps with their errors") for key in ("3.1", "3.2")]
+    best = best_set(labels)
+    low, high = best.min() / n_blocks, best.max() / n_blocks
+    number = float(labels.layers[np.argmax(labels.values)] / n_blocks)
+    middle = _untested("3.2", "a generative image model")
+    if family == "image":
+        overturn = f"a best set on the other side of depth {MIDDLE[0]:g} to {MIDDLE[1]:g}"
+        middle = Verdict("3.2", _inside(low, high, *MIDDLE), number, low, high, overturn)
+    return [_best_at_the_minimum(profile, labels, best, n_blocks), middle]
 
 
-def _about_consecutive_layers(model: pd.DataFrame, n_blocks: int, k: int) -> dict[str, bool]:
-    of_k = (model.quantity == "consecutive_overlap") & (model.k == k)
-    following = model[of_k & (model.layer < n_blocks)]
-    if following.empty:
-        return {}
-    depth = following.layer / n_blocks
-    settled = following.value[(depth >= 0.4) & (depth < 0.9)].mean()
-    return {
-        "settles": bool(following.value[depth < 0.4].mean() < settled),
-        "collapses": bool(following.value[depth >= 0.9].mean() < settled),
-    }
-
-
-def _untrained_is_flatter(dynamics: pd.DataFrame) -> bool:
-    layers = dynamics[dynamics.depth <= 1]
-    ids = layers.groupby("checkpoint", sort=False).id
-    variation = (ids.max() - ids.min()) / ids.mean()
-    return bool(variation.iloc[0] < variation.iloc[-1] / 2)
-
-
-def advice(curves: pd.DataFrame, k: int = 10, prominence: float = 0.05) -> pd.DataFrame:
-    """The layer that each ID profile singles out, beside the best ones by labels.
-
-    A profile that singles out nothing has its row too: advice that can't be followed is a result.
-
-    Parameters
-    ----------
-    curves : DataFrame
-        Rows of `published.COLUMNS`, of any number of models.
-    k : int
-        Number of neighbours of the label overlap.
-    prominence : float
-        As for `semantic_layer`.
-
-    Returns
-    -------
-    DataFrame
-        A row a model: feature ("minimum", "plateau" or "none"), peak, chosen (layers), low to high
-        (layers that the profile can't tell from the chosen one), support (share of redrawn profiles
-        with such a feature), depth (relative, of the chosen layer), best_low to best_high (best
-        layers by labels), share_kept (label overlap at the chosen layer, over the highest), off_by
-        (distance to the nearest best layer, in relative depth) and best_in_range (whether one of
-        them lies in low to high).
+def _best_at_the_minimum(
+    profile: Profile | None, labels: Curve, best: np.ndarray, n_blocks: int
+) -> Verdict:
+    """Distance of the layer that the ID singles out from the best ones, and that of its confidence
+    set.
     """
-    rows = [_advice(part, k, prominence) for _, part in curves.groupby("model", sort=False)]
-    return pd.DataFrame(rows, columns=list(ADVICE)).astype(ADVICE)
+    if profile is None:
+        return _untested("3.1", "an ID profile of five layers or more")
+    found = profile.found
+    if found.layer is None:
+        if found.visible > VISIBLE:
+            return _untested(
+                "3.1",
+                f"errors that show differences of {VISIBLE:.0%} (these show {found.visible:.0%})",
+            )
+        return Verdict(
+            "3.1", NO, np.nan, np.nan, np.nan, "a minimum or plateau after the peak: there is none"
+        )
+    reach = [
+        np.abs(best - labels.nearest(layer)).min() / n_blocks
+        for layer in (found.layer, found.low, found.high)
+    ]
+    number, low, high = reach[0], min(reach), max(reach)
+    overturn = f"a distance from the best set on the other side of {NEAR_DEPTH:g} of the depth"
+    if number == 0:
+        verdict = YES
+    else:
+        verdict = PARTLY if low <= NEAR_DEPTH else NO
+    return Verdict("3.1", verdict, float(number), float(low), float(high), overturn)
 
 
-def _advice(model: pd.DataFrame, k: int, prominence: float) -> dict:
-    n_blocks = int(model.n_blocks.iloc[0])
-    found = chosen_layer(model, prominence)
-    row = {"model": model.model.iloc[0], "feature": "not measured"}
-    if found is not None:
-        row |= {
-            "feature": found.kind,
-            "peak": found.peak_layer,
-            "chosen": found.layer,
-            "low": found.low,
-            "high": found.high,
-            "support": found.support,
-        }
-        if found.layer is not None:
-            row["depth"] = found.layer / n_blocks
-    of_k = (model.quantity == "label_overlap") & (model.k == k)
-    labels = model[of_k & (model.layer <= n_blocks)]
-    if labels.empty:
-        return row
-    best = best_layers(labels)
-    row |= {"best_low": best.min(), "best_high": best.max()}
-    if found is not None and found.layer is not None:
-        at_chosen = np.interp(found.layer, labels.layer, labels.value)
-        row |= {
-            "share_kept": at_chosen / labels.value.max(),
-            "off_by": np.abs(best - found.layer).min() / n_blocks,
-            "best_in_range": bool(np.any((best >= found.low) & (best <= found.high))),
-        }
-    return row
+def _untrained_is_flat(profile: Profile | None, untrained: pd.DataFrame | None) -> Verdict:
+    if profile is None or untrained is None or untrained.empty:
+        return _untested("4.1", "the profile of the untrained network")
+    kept = untrained[untrained["layer"] <= profile.n_blocks]
+    rng = np.random.default_rng(0)
+    flat = _varied(kept["id"].to_numpy(), np.diag(kept["id_err"].fillna(0).to_numpy() ** 2), rng)
+    trained = _varied(profile.ids, profile.covariance, rng)
+    number = flat[0] / trained[0]
+    low, high = np.quantile(flat[1:] / trained[1:], [0.025, 0.975])
+    overturn = f"a range on the other side of {FLAT:g} of the trained one"
+    return Verdict("4.1", _inside(low, high, 0, FLAT), number, low, high, overturn)
 
 
-def rule_agreement(profiles: pd.DataFrame, reference: str = "paper_text") -> pd.DataFrame:
-    """How the profile of each run changes with the scale rule.
+def _peak_forms_early(dynamics: pd.DataFrame | None, n_blocks: int) -> Verdict:
+    if dynamics is None or dynamics.empty:
+        return _untested("4.2", "profiles of checkpoints")
+    inside = dynamics[(dynamics["layer"] <= n_blocks) & (dynamics["progress"] > 0)]
+    early = inside["progress"][inside["progress"] <= EARLY_PROGRESS]
+    if early.empty or inside["progress"].max() < 1:
+        return _untested(
+            "4.2",
+            f"a checkpoint in the first {EARLY_PROGRESS:.0%} of the training and the last one",
+        )
+    then = inside[inside["progress"] == early.max()].sort_values("layer")
+    now = inside[inside["progress"] == 1].sort_values("layer")
+    rise_then, error_then = _rise(then)
+    rise_now, error_now = _rise(now)
+    overturn = f"a rise to the peak on the other side of {FORMED:g} of the final one"
+    if rise_now - 2 * error_now <= 0:
+        return Verdict(
+            "4.2", NO, np.nan, np.nan, np.nan, "a peak in the trained network: it has none"
+        )
+    number = rise_then / rise_now
+    error = abs(number) * np.hypot(error_then / max(rise_then, 1e-9), error_now / rise_now)
+    low, high = number - 1.96 * error, number + 1.96 * error
+    return Verdict("4.2", _inside(low, high, FORMED, np.inf), number, low, high, overturn)
 
-    Parameters
-    ----------
-    profiles : DataFrame
-        Rows of every run's id_profile.csv (`comparison.tables`).
-    reference : str
-        The rule that the others are compared with.
 
-    Returns
-    -------
-    DataFrame
-        Index run and rule; N/n, correlation (over layers 0 to L, with the reference), height (mean
-        over the reference's mean), layer of the peak, layers with a plateau (share of all).
+def _untested(finding: str, needed: str) -> Verdict:
+    return Verdict(finding, NOT_TESTABLE, np.nan, np.nan, np.nan, f"needs {needed}")
+
+
+def _inside(low: float, high: float, lower: float, upper: float) -> str:
+    """Whether an interval lies in a range (yes), beside it (no), or across one of its ends
+    (partly).
     """
-    if profiles.empty:
-        return pd.DataFrame(columns=RULE_COLUMNS)
-    rows = {}
-    for run, part in profiles.groupby("run"):
-        layers = part[part.depth <= 1]
-        ids = layers.pivot(index="layer", columns="rule", values="id")
-        base = ids.get(reference, pd.Series(np.nan, ids.index))  # few samples lack the rule
-        for rule, whole in part.groupby("rule"):
-            rows[run, rule] = [
-                whole.scale.iloc[0],
-                np.corrcoef(ids[rule], base)[0, 1],
-                ids[rule].mean() / base.mean(),
-                ids[rule].idxmax(),
-                whole.plateau.mean(),
-            ]
-    index = pd.MultiIndex.from_tuples(rows, names=["run", "rule"])
-    return pd.DataFrame(list(rows.values()), index=index, columns=RULE_COLUMNS)
+    if low >= lower and high <= upper:
+        return YES
+    return NO if high < lower or low > upper else PARTLY
+
+
+def _ratio(profile: Profile, above: int, below: int) -> tuple[float, float, float]:
+    """ID of one layer over that of another with its 95 % interval, on the logarithm's scale."""
+    a, b = profile.ids[above], profile.ids[below]
+    c = profile.covariance
+    variance = c[above, above] / a**2 + c[below, below] / b**2 - 2 * c[above, below] / (a * b)
+    width = _quantile(profile.groups) * np.sqrt(max(variance, 0))
+    return float(a / b), float(a / b * np.exp(-width)), float(a / b * np.exp(width))
+
+
+def _mean(curve: Curve, chosen: np.ndarray) -> tuple[float, float, float]:
+    return _weighted(curve, chosen / chosen.sum())
+
+
+def _weighted(curve: Curve, weights: np.ndarray) -> tuple[float, float, float]:
+    number = float(weights @ curve.values)
+    width = _quantile(curve.groups) * float(np.sqrt(weights @ curve.covariance @ weights))
+    return number, number - width, number + width
+
+
+def _quantile(groups: int | None) -> float:
+    return float(stats.norm.ppf(0.975) if groups is None else stats.t.ppf(0.975, groups - 1))
+
+
+def _varied(ids: np.ndarray, covariance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Range of the IDs over their mean, first of the profile itself and then of redrawn ones."""
+    values, vectors = np.linalg.eigh(covariance)
+    noise = rng.standard_normal((DRAWS, len(ids))) @ (vectors * np.sqrt(np.maximum(values, 0))).T
+    drawn = np.concatenate([ids[None], ids + noise])
+    return np.ptp(drawn, axis=1) / drawn.mean(axis=1)
+
+
+def _rise(profile: pd.DataFrame) -> tuple[float, float]:
+    """From the first layer to the highest ID, with its error; a peak at the first layer is no
+    rise.
+    """
+    ids = profile["id"].to_numpy(dtype=float)
+    errors = profile["id_err"].fillna(0).to_numpy(dtype=float)
+    top = int(np.argmax(ids))
+    return float(ids[top] - ids[0]), float(np.hypot(errors[top], errors[0]))

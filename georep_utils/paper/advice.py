@@ -1,0 +1,330 @@
+"""The paper's advice against its rivals: which layer to use, and what choosing another one costs.
+
+The advice is to take the layer of the first ID minimum, or the plateau, after the first peak. It
+needs no labels, but neither do the middle of the network, two thirds of it, or its last layer. So
+each of them is scored alike: which share of the best label overlap does it keep, and does it lie
+in the *best set*, the layers that cannot be told from the best one? A layer drawn at random behind
+the peak is the rival that knows no more than where the peak is; its score is an expectation.
+
+Best set. The layer of highest overlap is partly chance, for neighbouring layers are nearly equal.
+A layer leaves the best set when some other layer beats it by more than noise does: by more than
+the 95 % quantile of the largest standardised difference to it, drawn with the joint errors of all
+layers (Hsu 1984). The true best layer then lies in the set with probability 95 % at least. Layers
+share samples, so a jackknife covariance makes the set smaller and right.
+
+Over models. If the chosen layer were any layer behind the peak, its distance from the best set
+would be that of a random one. The distribution of the mean distance over models is computed
+exactly, by convolution, so the p value needs no approximation. It counts models as independent,
+which sizes of one family, trained on the same data, are not: with six models of two families it is
+a lower limit.
+
+Relation over layers. Rank correlation of ID and label overlap. Both are smooth curves, so thirty
+layers are far from thirty observations; the interval uses the number of independent pairs with the
+same autocorrelations (Bartlett 1935). Where replicates are known, a second interval tells what
+other samples would have given for the same network.
+
+References: Hsu (1984), Annals of Statistics 12; Bartlett (1935), Journal of the Royal Statistical
+Society 98; Bonett and Wright (2000), Psychometrika 65 (variance of a rank correlation).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from georep_utils.geometry.resampling import jackknife
+from georep_utils.geometry.semantic_layer import SemanticLayer
+from georep_utils.io import UserError
+
+RULE = "chosen by the ID"
+RANDOM = "random layer after the peak"
+DRAWS = 4000  # noise draws behind a best set: its level is known to 0.004
+GRID = 1000  # steps of relative depth in the distribution of the mean distance
+MIN_LAYERS = 5  # with fewer, a rank correlation says nothing
+MIN_EFFECTIVE = 4.5  # Fisher's interval divides by the number of observations less three
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Label overlap (or accuracy) of one model at some of its layers.
+
+    layers: (M,); values: (M,); covariance: (M, M) of the values; groups: how many groups it is
+    from, if it is a jackknife's.
+    """
+
+    layers: np.ndarray
+    values: np.ndarray
+    covariance: np.ndarray
+    groups: int | None = None
+
+    def at(self, layer: float) -> float:
+        """Value at a layer, on the line between the two measured ones around it."""
+        return float(np.interp(layer, self.layers, self.values))
+
+    def nearest(self, layer: float) -> int:
+        """The measured layer that is nearest."""
+        return int(self.layers[np.argmin(np.abs(self.layers - layer))])
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Rank correlation of two curves over layers.
+
+    low, high: 95 % interval for curves as smooth as these; n_effective: how many independent
+    layers that is worth; sample_low, sample_high: 95 % interval over samples, for this very
+    network (NaN without replicates).
+    """
+
+    rho: float
+    low: float
+    high: float
+    n_layers: int
+    n_effective: float
+    sample_low: float = np.nan
+    sample_high: float = np.nan
+
+
+def best_set(curve: Curve, alpha: float = 0.05) -> np.ndarray:
+    """Layers that cannot be told from the best one: they hold the true best with probability 1 -
+    alpha at least.
+
+    Raises
+    ------
+    UserError
+        Errors that are zero or missing, or no two layers.
+    """
+    variances = np.diag(curve.covariance)
+    if len(curve.layers) < 2:
+        raise UserError(
+            f"a best set needs two layers or more, {len(curve.layers)} given: measure more layers"
+        )
+    if not (np.isfinite(variances).all() and (variances > 0).all()):
+        raise UserError(
+            "the label overlaps have errors that are zero or missing: estimate them by resampling"
+        )
+    spread = variances[:, None] + variances[None, :] - 2 * curve.covariance
+    floor = 1e-12 * variances.max()  # layers with equal neighbours have no difference at all
+    errors = np.sqrt(np.maximum(spread, floor))
+    values, vectors = np.linalg.eigh(curve.covariance)
+    normal = np.random.default_rng(0).standard_normal((DRAWS, len(values)))
+    noise = normal @ (vectors * np.sqrt(np.maximum(values, 0))).T
+    kept = []
+    for i, layer in enumerate(curve.layers):
+        others = np.arange(len(curve.layers)) != i
+        largest = ((noise - noise[:, [i]]) / errors[i])[:, others].max(axis=1)
+        critical = float(np.quantile(largest, 1 - alpha))
+        if curve.groups is not None:
+            critical = float(stats.t.isf(stats.norm.sf(critical), curve.groups - 1))
+        ahead = ((curve.values - curve.values[i]) / errors[i])[others].max()
+        if ahead <= critical:
+            kept.append(layer)
+    return np.array(kept, dtype=int)
+
+
+def choices(profile: pd.DataFrame, n_blocks: int, found: SemanticLayer) -> dict[str, int | None]:
+    """The layers that each advice takes; None where it takes none.
+
+    Parameters
+    ----------
+    profile : DataFrame
+        Columns layer and id, layers 0 to n_blocks (the logits are left out).
+    n_blocks : int
+        Number of blocks of the network.
+    found : SemanticLayer
+        What `semantic_layer` found on the profile. Where no peak stands out, the layer of highest
+        ID is the peak.
+    """
+    ids = profile[profile["layer"] <= n_blocks].set_index("layer")["id"]
+    peak = _peak(ids, found)
+    after = ids[ids.index > peak]
+    return {
+        RULE: found.layer,
+        "least ID after the peak": int(after.idxmin()) if len(after) else None,
+        "least ID": int(ids.idxmin()),
+        "peak of the ID": peak,
+        "middle": round(n_blocks / 2),
+        "two thirds": round(2 * n_blocks / 3),
+        "last layer": int(ids.index[-1]),
+    }
+
+
+def scoreboard(
+    profile: pd.DataFrame, n_blocks: int, found: SemanticLayer, curve: Curve
+) -> pd.DataFrame:
+    """Every advice on one model: rows choice, layer, depth, overlap, share, in_best_set, distance.
+
+    share: of the best overlap. distance: from the best set, in relative depth, of the nearest
+    measured layer. The random layer's row holds expectations; its in_best_set is the probability
+    to hit the set.
+    """
+    best = best_set(curve)
+    highest = curve.values.max()
+    rows = []
+    for choice, layer in choices(profile, n_blocks, found).items():
+        if layer is None:
+            rows.append((choice, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan))
+            continue
+        away = _distances(np.array([layer]), curve, best, n_blocks)[0]
+        rows.append(
+            (
+                choice,
+                layer,
+                layer / n_blocks,
+                curve.at(layer),
+                curve.at(layer) / highest,
+                float(away == 0),
+                away,
+            )
+        )
+    after = candidates(profile, n_blocks, found)
+    away = _distances(after, curve, best, n_blocks)
+    overlap = np.mean([curve.at(layer) for layer in after])
+    depth = after.mean() / n_blocks
+    rows.append(
+        (RANDOM, np.nan, depth, overlap, overlap / highest, np.mean(away == 0), away.mean())
+    )
+    columns = ["choice", "layer", "depth", "overlap", "share", "in_best_set", "distance"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def candidates(profile: pd.DataFrame, n_blocks: int, found: SemanticLayer) -> np.ndarray:
+    """The layers behind the peak: what a random choice draws from."""
+    ids = profile[profile["layer"] <= n_blocks].set_index("layer")["id"]
+    after = ids.index[ids.index > _peak(ids, found)].to_numpy()
+    if not len(after):
+        raise UserError(
+            "the ID is highest in the last layer: no layer lies behind the peak; there is "
+            "nothing to choose"
+        )
+    return after
+
+
+def distances(
+    profile: pd.DataFrame, n_blocks: int, found: SemanticLayer, curve: Curve
+) -> np.ndarray:
+    """Distance from the best set, in relative depth, of every layer behind the peak (for
+    `permutation_p`).
+    """
+    return _distances(candidates(profile, n_blocks, found), curve, best_set(curve), n_blocks)
+
+
+def permutation_p(chosen: list[float], rivals: list[np.ndarray]) -> float:
+    """Exact probability that random layers lie as near to the best sets, on average over models,
+    as the chosen ones.
+
+    Parameters
+    ----------
+    chosen : list of M numbers
+        Distance of the chosen layer in each model, in relative depth.
+    rivals : list of M arrays
+        Distances of all layers that a random choice could have taken there.
+
+    Returns
+    -------
+    float
+        P(mean distance of one random layer a model <= that of the chosen ones).
+    """
+    if not chosen or len(chosen) != len(rivals):
+        raise UserError(
+            f"{len(chosen)} chosen distances for {len(rivals)} models: expected one for each; "
+            "leave out the others"
+        )
+    total = np.ones(1)
+    for away in rivals:
+        steps = np.rint(np.asarray(away) * GRID).astype(int)
+        total = np.convolve(total, np.bincount(steps) / len(steps))
+    observed = sum(int(np.rint(away * GRID)) for away in chosen)
+    return float(min(1.0, total[: observed + 1].sum()))
+
+
+def paired_p(a: np.ndarray, b: np.ndarray) -> float:
+    """Exact two-sided sign-flip p value of the mean difference of paired scores, a pair a model."""
+    difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    if not 1 <= len(difference) <= 20:
+        raise UserError(
+            f"{len(difference)} models: all signs are tried for 1 to 20 of them; choose fewer"
+        )
+    signs = 1 - 2 * ((np.arange(2 ** len(difference))[:, None] >> np.arange(len(difference))) & 1)
+    sums = np.abs(signs @ difference)
+    return float(np.mean(sums >= abs(difference.sum()) - 1e-12))
+
+
+def relation(
+    ids: np.ndarray,
+    overlaps: np.ndarray,
+    id_replicates: np.ndarray | None = None,
+    overlap_replicates: np.ndarray | None = None,
+) -> Relation:
+    """Spearman's rank correlation of ID and overlap over the layers of a model, with its interval.
+
+    Parameters
+    ----------
+    ids, overlaps : (L,) arrays
+        Of the same layers, in order.
+    id_replicates, overlap_replicates : (divisions, 2, L) arrays, optional
+        As for `resampling.jackknife`.
+
+    Raises
+    ------
+    UserError
+        Fewer than five layers.
+    """
+    n = len(ids)
+    if n < MIN_LAYERS or len(overlaps) != n:
+        raise UserError(
+            f"{n} IDs and {len(overlaps)} overlaps: expected {MIN_LAYERS} or more of the same "
+            "layers"
+        )
+    rho = _spearman(ids, overlaps)
+    n_effective = _effective_size(stats.rankdata(ids), stats.rankdata(overlaps))
+    z = np.arctanh(np.clip(rho, -0.999, 0.999))
+    width = stats.norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / (n_effective - 3))
+    low, high = np.tanh([z - width, z + width])
+    result = Relation(rho, float(low), float(high), n, n_effective)
+    if id_replicates is None or overlap_replicates is None:
+        return result
+    pairs = zip(
+        np.reshape(id_replicates, (-1, n)), np.reshape(overlap_replicates, (-1, n)), strict=True
+    )
+    again = np.arctanh(np.clip([_spearman(a, b) for a, b in pairs], -0.999, 0.999))
+    error, _ = jackknife(again.reshape(-1, 2))
+    width = stats.t.ppf(0.975, len(id_replicates)) * error
+    low_sample, high_sample = np.tanh([z - width, z + width])
+    return Relation(
+        rho, float(low), float(high), n, n_effective, float(low_sample), float(high_sample)
+    )
+
+
+def _peak(ids: pd.Series, found: SemanticLayer) -> int:
+    return int(ids.idxmax()) if found.peak_layer is None else found.peak_layer
+
+
+def _distances(layers: np.ndarray, curve: Curve, best: np.ndarray, n_blocks: int) -> np.ndarray:
+    """A layer between two measured ones counts as the nearest of them: finer than that nothing is
+    known.
+    """
+    measured = np.array([curve.nearest(layer) for layer in layers])
+    return np.abs(measured[:, None] - best[None, :]).min(axis=1) / n_blocks
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    return float(stats.spearmanr(a, b).statistic)
+
+
+def _effective_size(a: np.ndarray, b: np.ndarray) -> float:
+    """Number of independent pairs that are worth as much as these autocorrelated ones (Bartlett
+    1935).
+    """
+    n = len(a)
+    lags = np.arange(1, n // 2)  # longer lags are known from too few pairs
+    product = _autocorrelation(a, lags) * _autocorrelation(b, lags)
+    inflation = 1 + 2 * np.sum((1 - lags / n) * product)
+    return float(np.clip(n / max(inflation, 1.0), MIN_EFFECTIVE, n))
+
+
+def _autocorrelation(values: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    centred = values - values.mean()
+    return np.array([centred[lag:] @ centred[:-lag] for lag in lags]) / (centred @ centred)

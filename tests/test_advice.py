@@ -1,0 +1,118 @@
+"""The advice against its rivals: best sets, exact p values, and the relation of ID and overlap."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from georep_utils.geometry.semantic_layer import semantic_layer
+from georep_utils.io import UserError
+from georep_utils.paper import advice
+
+N_BLOCKS = 24
+LAYERS = np.arange(N_BLOCKS + 1)
+
+
+def profile():
+    depth = LAYERS / N_BLOCKS
+    after = 20 * (1 - 0.4 * np.exp(-(((depth - 0.5) / 0.13) ** 2)))
+    ids = np.where(depth < 0.2, 10 + 50 * depth, after)
+    return pd.DataFrame({"layer": LAYERS, "id": ids, "id_err": 0.01 * ids})
+
+
+def curve(best, error=0.01):
+    values = 0.8 * np.exp(-(((LAYERS - best) / 6) ** 2))
+    return advice.Curve(LAYERS, values, np.diag(np.full(len(LAYERS), error**2)))
+
+
+def test_the_best_set_holds_what_cannot_be_told_from_the_best():
+    sure = advice.best_set(curve(12, 0.001))
+    unsure = advice.best_set(curve(12, 0.05))
+    assert list(sure) == [12]
+    assert set(sure) < set(unsure)
+    assert 24 not in unsure
+
+
+def test_shared_errors_make_the_best_set_smaller():
+    alone = curve(12, 0.05)
+    shared = advice.Curve(LAYERS, alone.values, 0.99 * 0.05**2 + 0.01 * alone.covariance)
+    assert len(advice.best_set(shared)) < len(advice.best_set(alone))
+
+
+def test_the_best_set_holds_the_true_best_layer_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    truth = np.array([0.5, 0.52, 0.52, 0.51, 0.4])
+    covariance = 0.02**2 * np.eye(5)
+    drawn = truth + 0.02 * rng.standard_normal((200, 5))
+    kept = [
+        1 in advice.best_set(advice.Curve(np.arange(5), values, covariance)) for values in drawn
+    ]
+    assert np.mean(kept) >= 0.93
+
+
+def test_the_scoreboard_tells_a_right_choice_from_a_wrong_one():
+    ids = profile()
+    found = semantic_layer(ids)
+    good = advice.scoreboard(ids, N_BLOCKS, found, curve(12)).set_index("choice")
+    bad = advice.scoreboard(ids, N_BLOCKS, found, curve(24)).set_index("choice")
+    assert good.loc[advice.RULE, ["share", "in_best_set", "distance"]].tolist() == pytest.approx(
+        [1, 1, 0]
+    )
+    assert bad.loc[advice.RULE, "in_best_set"] == 0
+    assert bad.loc["last layer", "share"] == 1
+    assert (
+        good.loc["last layer", "share"]
+        < good.loc[advice.RANDOM, "share"]
+        < good.loc[advice.RULE, "share"]
+    )
+
+
+def test_a_rule_that_finds_nothing_chooses_nothing():
+    flat = pd.DataFrame({"layer": LAYERS, "id": 10.0 + 0.01 * (LAYERS < 3), "id_err": 0.1})
+    board = advice.scoreboard(flat, N_BLOCKS, semantic_layer(flat), curve(12)).set_index("choice")
+    assert np.isnan(board.loc[advice.RULE, "layer"])
+    assert board.loc["middle", "layer"] == 12
+
+
+def test_the_permutation_p_is_exact():
+    rivals = [np.array([0.0, 0.1, 0.2, 0.3])] * 2
+    assert advice.permutation_p([0.0, 0.0], rivals) == pytest.approx(1 / 16)
+    assert advice.permutation_p([0.0, 0.1], rivals) == pytest.approx(3 / 16)
+    assert advice.permutation_p([0.3, 0.3], rivals) == pytest.approx(1)
+    with pytest.raises(UserError, match="expected one for each"):
+        advice.permutation_p([], [])
+
+
+def test_paired_scores_need_several_models_to_prove_anything():
+    assert advice.paired_p([1, 1, 1], [0, 0, 0]) == pytest.approx(0.25)
+    assert advice.paired_p(np.ones(8), np.zeros(8)) == pytest.approx(2 / 256)
+    assert advice.paired_p([1, -1], [0, 0]) == 1
+
+
+def test_the_relation_of_smooth_curves_is_less_certain_than_that_of_independent_layers():
+    rng = np.random.default_rng(1)
+    independent = rng.standard_normal(40)
+    follows = advice.relation(independent, -independent + 0.3 * rng.standard_normal(40))
+    smooth = np.sin(np.linspace(0, 3, 40))
+    slow = advice.relation(smooth, -smooth + 0.01 * rng.standard_normal(40))
+    assert follows.high < -0.5
+    assert follows.n_effective > 20
+    assert slow.rho < -0.9
+    assert slow.n_effective < 8
+    assert slow.high - slow.low > follows.high - follows.low
+
+
+def test_replicates_give_an_interval_over_samples():
+    rng = np.random.default_rng(2)
+    ids = np.linspace(10, 5, 12)
+    overlaps = np.linspace(0.2, 0.8, 12)
+    id_replicates = ids + 0.2 * rng.standard_normal((19, 2, 12))
+    overlap_replicates = overlaps + 0.02 * rng.standard_normal((19, 2, 12))
+    found = advice.relation(ids, overlaps, id_replicates, overlap_replicates)
+    assert found.rho == pytest.approx(-1)
+    assert found.sample_high < -0.9
+    with pytest.raises(UserError, match="expected 5 or more"):
+        advice.relation(ids[:4], overlaps[:4])
+
+
+def test_overlaps_without_errors_are_refused():
+    with pytest.raises(UserError, match="zero or missing"):
+        advice.best_set(curve(12, 0.0))
