@@ -746,3 +746,18 @@ def identity(cloud: Cloud) -> dict[str, str]:
     model = recipe["model"]
     weights = io.digest(sorted(model["files"].values()), model["random_init_seed"])
     return {"weights": weights, "inputs": recipe["data"]["digest"]}
+
+
+def family(facts: dict[str, bool]) -> dict[str, str | bool]:
+    """What kind of data a run is about, by its facts, and whether its model generates images.
+
+    Of arrays that were brought nothing is known: their family is "unknown".
+    """
+    known = {
+        "protein": facts.get("protein", False),
+        "text": facts.get("text", False),
+        "image": facts.get("images", False) or facts.get("tokens", False),
+    }
+    found = next((name for name, holds in known.items() if holds), "unknown")
+    generative = facts.get("tokens", False) and facts.get("causal", False)
+    return {"family": found, "generative": bool(found == "image" and generative)}
