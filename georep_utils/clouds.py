@@ -728,3 +728,36 @@ def _file_digests(path: Path) -> dict[str, str]:
         return {path.name: io.file_digest(path)}
     files = sorted(file for file in path.rglob("*") if file.is_file())
     return {str(file.relative_to(path)): io.file_digest(file) for file in files}
+
+
+# ----------------------------------------------------------------------------- what a cloud is from
+
+
+def identity(cloud: Cloud) -> dict[str, str]:
+    """Digests of the weights and of the inputs that a cloud was made from.
+
+    Runs with the same weights have the same first digest, however they read the network. Arrays
+    that were brought stand for both.
+    """
+    recipe = io.read_json(cloud.folder / "recipe.json", {})
+    if "brought" in recipe:
+        files = io.digest(sorted(recipe["brought"]["files"].values()))
+        return {"weights": files, "inputs": files}
+    model = recipe["model"]
+    weights = io.digest(sorted(model["files"].values()), model["random_init_seed"])
+    return {"weights": weights, "inputs": recipe["data"]["digest"]}
+
+
+def family(facts: dict[str, bool]) -> dict[str, str | bool]:
+    """What kind of data a run is about, by its facts, and whether its model generates images.
+
+    Of arrays that were brought nothing is known: their family is "unknown".
+    """
+    known = {
+        "protein": facts.get("protein", False),
+        "text": facts.get("text", False),
+        "image": facts.get("images", False) or facts.get("tokens", False),
+    }
+    found = next((name for name, holds in known.items() if holds), "unknown")
+    generative = facts.get("tokens", False) and facts.get("causal", False)
+    return {"family": found, "generative": bool(found == "image" and generative)}

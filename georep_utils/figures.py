@@ -69,6 +69,7 @@ CONTROL_STYLES = {  # colour, line, marker
     "shuffled features": ("#b5651d", ":", "^"),
     "Gaussian, same covariance": ("#7b3fa0", "-.", "D"),
 }
+INPUT_STYLES = [("#4d9221", ":"), ("#8c6bb1", "-."), ("#33333b", "-")]
 THRESHOLD = "#27d3c3"
 DEPTH_LABEL = "relative depth  (layer / number of blocks)"
 
@@ -525,17 +526,17 @@ def _outline(axis: Axes, cells: np.ndarray) -> None:
 
 
 def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> Figure:
-    """How far the dimension may be from its limit, by the slope of the curve there.
+    """How far the dimension may be off, by the range of the curve around each scale.
 
-    The threshold is outlined. Colours end at four times the threshold: what lies above is no
-    plateau, however far above it is. A dot is a place that passes all four tests of a plateau.
+    The threshold is outlined. Colours end at four times the threshold: what lies above is not
+    certified, however far above it is. A dot is a place that passes both tests of a certificate.
 
     Parameters
     ----------
     diagnostics : DataFrame
-        `Selection.diagnostics`: layer, scale, bias, failed.
+        `Selection.diagnostics`: layer, scale, bias, refused.
     max_bias : float
-        The largest bias of a plateau.
+        The largest bias of a certificate.
     """
     table = diagnostics.pivot(index="layer", columns="scale", values="bias")
     end = 4 * max_bias
@@ -544,14 +545,14 @@ def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> 
     axis = axes[0, 0]
     picture = _layer_scale_map(axis, table, vmin=0, vmax=end, cmap=colours)
     bar = figure.colorbar(picture, ax=axis, pad=0.01, extend="max")
-    bar.set_label("bias that the slope allows")
+    bar.set_label("bias that the scale test allows")
     bar.set_ticks(np.linspace(0, end, 5), labels=[_plain(tick) for tick in np.linspace(0, end, 5)])
     bar.ax.axhline(max_bias, color=THRESHOLD, lw=2)
     if (table > end).all(axis=None):
         place = {"ha": "center", "va": "center", "transform": axis.transAxes}
         axis.text(0.5, 0.5, f"above {_plain(end)} at every layer and scale", **place)
     _outline(axis, (table < max_bias).to_numpy().T)
-    passed = diagnostics[diagnostics.failed == ""]
+    passed = diagnostics[diagnostics.refused == ""]
     axis.plot(
         table.index.get_indexer(passed.layer),
         table.columns.get_indexer(passed.scale),
@@ -565,19 +566,28 @@ def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> 
 def scale_rules(
     profiles: pd.DataFrame, labels: Mapping[str, str] | None = None, note: str = ""
 ) -> Figure:
-    """The profile of one run under several scale rules.
+    """The profile of one run under several scale rules, and what the dependence on scale leaves.
 
     Parameters
     ----------
     profiles : DataFrame
-        Columns rule, depth, id, id_err.
+        Columns rule, depth, id, id_err and, for a second panel, id_sys.
     labels : mapping, optional
         What the legend says of each rule.
     """
-    figure, axes = _panels(height=3.8)
-    _rule_curves(axes[0, 0], profiles, "id", "id_err", labels or {})
+    shown = profiles
+    with_systematic = "id_sys" in profiles
+    figure, axes = _panels(1, 2 if with_systematic else 1, height=3.9)
+    if with_systematic:
+        shown = profiles.assign(relative=profiles.id_sys / profiles.id)
+        _rule_curves(axes[0, 1], shown, "relative", "", labels or {})
+        _from_zero(axes[0, 1], "systematic error / ID")
+        _depth_axis(axes[0, 1], "relative depth")
+        # One legend names the curves of both panels.
+        axes[0, 1].set_title("left open by the scale", loc="left")
+    _rule_curves(axes[0, 0], shown, "id", "id_err", labels or {})
     _from_zero(axes[0, 0], "intrinsic dimension")
-    _depth_axis(axes[0, 0])
+    _depth_axis(axes[0, 0], "relative depth")
     _legend(axes[0, 0], columns=2)
     return _note(figure, note)
 
@@ -605,8 +615,10 @@ def profile_with_controls(
     semantic=None,
     control_errors: pd.DataFrame | None = None,
     note: str = "",
+    band: pd.DataFrame | None = None,
+    inputs: Mapping[str, float] | None = None,
 ) -> Figure:
-    """The paper's Fig. 1 for one run: trained and untrained, and beside all controls.
+    """The paper's Fig. 1 for one run: trained, untrained and input, and beside them all controls.
 
     Parameters
     ----------
@@ -615,13 +627,18 @@ def profile_with_controls(
     controls : DataFrame
         Index layer, any of the columns of `CONTROL_STYLES`; NaN where one was not measured.
     semantic : SemanticLayer, optional
-        What the profile singles out; where its layer is None, nothing is marked.
+        What the profile singles out, with its confidence set; where its layer is None, nothing is
+        marked.
     control_errors : DataFrame, optional
         Standard errors, like `controls`.
+    band : DataFrame, optional
+        Index layer; columns low and high of several untrained networks, drawn in place of an error.
+    inputs : mapping, optional
+        Dimension of the network's input, by the name of how it is taken: horizontal lines.
     """
     shown = [name for name in CONTROL_STYLES if name in controls]
     untrained = [name for name in shown if name == "untrained network"]
-    figure, axes = _panels(1, 2, height=4.2)
+    figure, axes = _panels(1, 2, height=4.4)
     for axis, names in zip(axes[0], [untrained, shown], strict=True):
         _curve(
             axis,
@@ -634,13 +651,20 @@ def profile_with_controls(
         for name in names:
             _control_curve(axis, controls[name].dropna(), n_blocks, control_errors)
         _depth_axis(axis, "relative depth")
+    if band is not None:
+        axes[0, 0].fill_between(
+            band.index / n_blocks, band.low, band.high, color=GREY, alpha=0.3, lw=0
+        )
+    for i, (name, value) in enumerate((inputs or {}).items()):
+        shade, line = INPUT_STYLES[i % len(INPUT_STYLES)]
+        axes[0, 0].axhline(value, color=shade, ls=line, lw=1.2, label=_text(f"input: {name}"))
     if semantic is not None and semantic.layer is not None:
         label = f"{semantic.kind} after the peak"
         low, high = semantic.low / n_blocks, semantic.high / n_blocks
         _mark_layer(axes[0, 0], semantic.layer / n_blocks, label, low, high)
     _from_zero(axes[0, 0], "intrinsic dimension")
     _plain_log_axis(axes[0, 1], "y")
-    _legend(axes[0, 0], "training")
+    _legend(axes[0, 0], "training and input")
     _legend(axes[0, 1], "all controls (logarithmic axis)")
     return _note(figure, note)
 
@@ -729,6 +753,69 @@ def id_by_samples(curves: pd.DataFrame, n_blocks: int, note: str = "") -> Figure
     _from_zero(axis, "intrinsic dimension")
     _depth_axis(axis)
     _legend(axis, columns=4)
+    return _note(figure, note)
+
+
+def ratio_law(shares: np.ndarray, curve: pd.DataFrame, note: str = "") -> Figure:
+    """Distances to the nearest neighbour, and the ratios against the law that TwoNN fits.
+
+    Parameters
+    ----------
+    shares : ndarray, (n,)
+        r_1 of every point over its median.
+    curve : DataFrame
+        Of `pareto_curve`: log_mu, minus_log_survival, fitted.
+    """
+    figure, axes = _panels(1, 2, height=3.4)
+    left, right = axes[0]
+    left.hist(shares, bins=60, color=OTHER)
+    left.axvline(0.5, color="black", lw=0.9, ls=(0, (4, 3)), label="half the median")
+    left.set_xlim(left=0)
+    left.set(xlabel="$r_1$ / its median", ylabel="points")
+    _legend(left, "nearest neighbour")
+    right.plot(
+        curve.log_mu,
+        curve.minus_log_survival,
+        ".",
+        ms=3,
+        color=OTHER,
+        rasterized=True,
+        label="observed",
+    )
+    right.plot(curve.log_mu, curve.fitted, color="black", lw=1.2, label="Pareto law")
+    right.set_xlabel(r"$\log\,\mu$")
+    _from_zero(right, r"$-\log\,(1 - F)$")
+    _legend(right, "ratios", columns=2)
+    return _note(figure, note)
+
+
+def ceiling(table: pd.DataFrame, lowest: float, highest: float, note: str = "") -> Figure:
+    """What Gaussian clouds of known dimension are read as, beside the readings of a profile.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns dimension, id, id_err.
+    lowest, highest : float
+        The readings of the profile, drawn as a band.
+    """
+    figure, axes = _panels(height=3.6)
+    axis = axes[0, 0]
+    axis.axhspan(lowest, highest, color="#e4e4e4", lw=0, label="readings of this profile")
+    axis.plot(table.dimension, table.dimension, color="black", lw=0.8, ls="--", label="equal")
+    axis.errorbar(
+        table.dimension,
+        table.id,
+        table.id_err,
+        color=OTHER,
+        marker="o",
+        capsize=2,
+        label="Gaussian clouds",
+    )
+    _plain_log_axis(axis, "x", table.dimension)
+    _plain_log_axis(axis, "y")
+    axis.set(xlabel="true dimension", ylabel="reading")
+    _legend(axis, columns=3)
     return _note(figure, note)
 
 

@@ -286,6 +286,12 @@ def note_facts(**facts: bool) -> None:
     _note({"facts": {name: bool(value) for name, value in facts.items()}})
 
 
+def facts() -> dict[str, bool]:
+    """The facts that this notebook and earlier ones of its run have noted; none outside a run."""
+    record = os.environ.get(RECORD)
+    return recorded(record)[2] if record else {}
+
+
 def facts_line(facts: dict[str, bool]) -> str:
     """The first line of a notebook's notes: facts that earlier notebooks of the run found."""
     return json.dumps({"facts": dict(facts)}) + "\n"

@@ -85,7 +85,7 @@ def diagnostics(lowest):
     rows = pd.MultiIndex.from_product([LAYERS, [1.0, 2.0, 4.0]], names=["layer", "scale"])
     table = rows.to_frame(index=False)
     table["bias"] = lowest + table.layer / 20
-    return table.assign(failed=np.where(table.bias < 0.06, "", "slope"))
+    return table.assign(refused=np.where(table.bias < 0.06, "", "scale"))
 
 
 def benchmarks():
@@ -95,7 +95,7 @@ def benchmarks():
 
 
 NAMES = ["trained", "untrained"]
-SEMANTIC = SemanticLayer(7, 4, 0.2, 6, 8, "minimum")
+SEMANTIC = SemanticLayer(7, "minimum", 4, 6, 8, 0.2, 0.01, 0.05)
 RULES = ["paper_text", "igpt_release", "gride_small_k", "auto"]
 PAIR = each("model", ["igpt-mini", HOSTILE]).rename(columns={"id": "value", "id_err": "error"})
 NOTE = f"{HOSTILE}: N = 5,000; measured here, " + 12 * "by one who has much to say, "
@@ -112,9 +112,27 @@ DRAWN = {
     ),
     "id_scaling": lambda f: f.id_scaling(scaling_curves(), N_BLOCKS, 4, NOTE),
     "plateau_bias": lambda f: f.plateau_bias(diagnostics(0.01), 0.08, NOTE),
-    "scale_rules": lambda f: f.scale_rules(each("rule", RULES), {"auto": HOSTILE}, NOTE),
+    "scale_rules": lambda f: f.scale_rules(
+        each("rule", RULES, id_sys=1.0), {"auto": HOSTILE}, NOTE
+    ),
     "profile_with_controls": lambda f: f.profile_with_controls(
-        profile(), controls(), N_BLOCKS, HOSTILE, SEMANTIC, 0.1 * controls(), NOTE
+        profile(),
+        controls(),
+        N_BLOCKS,
+        HOSTILE,
+        SEMANTIC,
+        0.1 * controls(),
+        NOTE,
+        pd.DataFrame({"low": 7.0, "high": 9.0}, index=LAYERS),
+        {"pixels": 11.0, HOSTILE: 6.0},
+    ),
+    "ratio_law": lambda f: f.ratio_law(
+        np.linspace(0.1, 2, 50),
+        pd.DataFrame({"log_mu": DEPTH, "minus_log_survival": 7 * DEPTH, "fitted": 7 * DEPTH}),
+        NOTE,
+    ),
+    "ceiling": lambda f: f.ceiling(
+        pd.DataFrame({"dimension": [2, 8, 32], "id": [2.0, 7.5, 20.0], "id_err": 0.3}), 5, 9, NOTE
     ),
     "twonn_fit": lambda f: f.twonn_fit(
         np.linspace(0.01, 1, 50), 7 * np.linspace(0.01, 1, 50), 0.9, 7.0, NOTE
@@ -305,6 +323,19 @@ def test_the_paper_s_models_have_their_colours_and_all_others_one():
     assert figures.colour("mine") == figures.colour("yours")
 
 
+def test_the_input_is_a_line_with_its_name_and_untrained_networks_a_band(drawn):
+    axis = drawn["profile_with_controls"].axes[0]
+    level = [line for line in axis.lines if set(line.get_ydata()) == {11.0}]
+    assert [line.get_label() for line in level] == ["input: pixels"]
+    without = figures.profile_with_controls(profile(), controls(), N_BLOCKS, "net").axes[0]
+    assert len(axis.collections) > len(without.collections)
+
+
+def test_the_systematic_error_has_a_panel_where_it_was_measured(drawn):
+    assert len(drawn["scale_rules"].axes) == 2
+    assert len(figures.scale_rules(each("rule", RULES)).axes) == 1
+
+
 def test_the_threshold_of_a_plateau_is_outlined_and_what_lies_far_above_is_cut():
     figure = figures.plateau_bias(diagnostics(0.01), 0.08)
     axis = figure.axes[0]
@@ -342,6 +373,6 @@ def test_where_there_are_no_labels_there_is_no_panel_for_them():
 
 
 def test_a_profile_that_singles_out_no_layer_has_no_mark():
-    nothing = SemanticLayer(None, None, 0.0, None, None, "none")
+    nothing = SemanticLayer(None, "none", None, None, None, 0.0, 1.0, 0.05)
     figure = figures.profile_with_controls(profile(), controls(), N_BLOCKS, "net", nothing)
     assert "after the peak" not in " ".join(text.get_text() for text in texts(figure))
