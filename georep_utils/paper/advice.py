@@ -42,6 +42,16 @@ from georep_utils.io import UserError
 
 RULE = "chosen by the ID"
 RANDOM = "random layer after the peak"
+OVER_MODELS = [
+    "models",
+    "chooses",
+    "in_best_set",
+    "least_share",
+    "mean_share",
+    "mean_share_or_random",
+    "p",
+]
+PAIRED = ["models", "difference", "lowest", "highest", "p"]
 DRAWS = 4000  # noise draws behind a best set: its level is known to 0.004
 GRID = 1000  # steps of relative depth in the distribution of the mean distance
 MOST_PAIRS = 20  # all signs of more differences would take too long
@@ -285,8 +295,10 @@ def over_models(
         Index choice; models; chooses (in how many it takes a layer); in_best_set; least_share and
         mean_share (of the best overlap, where it chooses); mean_share_or_random (over all models, a
         random layer behind the peak where it chooses none); p (exact, against random layers, over
-        the models where it chooses).
+        the models where it chooses). Without models, no rows.
     """
+    if not boards:
+        return pd.DataFrame(columns=OVER_MODELS).rename_axis("choice")
     whole = pd.concat(boards, names=["model"]).reset_index("model").set_index("choice")
     random = whole.loc[[RANDOM]].set_index("model")["share"]
     rows = {}
@@ -326,8 +338,10 @@ def paired(boards: Mapping[object, pd.DataFrame]) -> pd.DataFrame:
     -------
     DataFrame
         Index rival; models (where both take a layer), difference (mean), lowest, highest, p
-        (exact, `paired_p`; NaN without models).
+        (exact, `paired_p`; NaN without models). Without boards, no rows.
     """
+    if not boards:
+        return pd.DataFrame(columns=PAIRED).rename_axis("rival")
     shares = pd.DataFrame(
         {model: board.set_index("choice")["share"] for model, board in boards.items()}
     )

@@ -149,7 +149,8 @@ def replicates(
     -------
     dict
         {(quantity, k): (layers (L,), replicates (divisions, 2, L))}, for `resampling.jackknife`;
-        k is 0 for intrinsic dimensions. Without tables, nothing.
+        k is 0 for intrinsic dimensions. Layers that have no value in some half are left out;
+        without tables there is nothing.
     """
     folder = io.root() / "book/results" if folder is None else Path(folder)
     result = {}
@@ -158,7 +159,10 @@ def replicates(
             table = io.read_table(path)
             k = table.k if "k" in table else pd.Series(np.nan, table.index)
             for (quantity, number), rows in table.groupby([table.quantity, k.fillna(0)]):
-                result[quantity, int(number)] = resampling.from_rows(rows)
+                incomplete = rows.layer[rows.value.isna()].unique()
+                complete = rows[~rows.layer.isin(incomplete)]
+                if len(complete):
+                    result[quantity, int(number)] = resampling.from_rows(complete)
     return result
 
 

@@ -158,10 +158,11 @@ def of_runs(
     left_out = {}
     for run, rows in curves.groupby("model", sort=False):
         about = io.read_json(base / run / "provenance.json", {})
-        replicates = comparison.replicates(run, folder)
-        reason = _why_not(run, about, replicates)
-        if reason:
-            left_out[run] = reason
+        try:
+            replicates = comparison.replicates(run, folder)
+            _check(run, about, replicates)
+        except UserError as error:
+            left_out[run] = str(error)
             continue
         if rules.get(run, about["scale_rule"]) != about["scale_rule"]:
             # The replicates belong to the run's own rule; another has its own errors only.
@@ -184,14 +185,16 @@ def of_runs(
     return evidence, left_out
 
 
-def _why_not(run: str, about: Mapping, replicates: Mapping) -> str:
-    """What a run's tables lack; "" where they have all that is needed."""
-    if not NEEDED <= set(about) or (IDS, 0) not in replicates:
-        return f"made by an earlier version: run it again (python -m georep_utils run {run})"
+def _check(run: str, about: Mapping, replicates: Mapping) -> None:
+    """UserError for what a run's tables lack."""
+    again = f"run it again (python -m georep_utils run {run})"
+    if not NEEDED <= set(about):
+        raise UserError(f"made by an earlier version: {again}")
+    if (IDS, 0) not in replicates:
+        raise UserError(f"left no replicates of its IDs, which errors are read from: {again}")
     if about["family"] not in findings.FAMILIES:
         known = ", ".join(findings.FAMILIES)
-        return f"its family is {about['family']!r}: the statements are about {known}"
-    return ""
+        raise UserError(f"its family is {about['family']!r}: the statements are about {known}")
 
 
 def _of_run(table: pd.DataFrame, run: str) -> pd.DataFrame:
