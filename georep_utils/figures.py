@@ -1229,7 +1229,14 @@ def real_profiles(
     published = {title: _family(theirs, start, families) for title, start in families.items()}
     published = {title: rows for title, rows in published.items() if len(rows)}
     runs = dict(list(ours.groupby("model", sort=False)))
-    figure, axes = _panel_for_each(len(published) + len(runs), height=3.1)
+    n = len(published) + len(runs)
+    rows = -(-n // 2)
+    figure = Figure(figsize=(WIDTH, 2.7 * rows), layout="constrained")
+    grid = figure.add_gridspec(rows, 2)
+    places = [grid[i // 2, i % 2] for i in range(n)]
+    if n % 2:
+        places[-1] = grid[rows - 1, :]  # the last one takes the whole row
+    axes = [figure.add_subplot(place) for place in places]
     for axis, (title, curves) in zip(axes, published.items(), strict=False):
         _family_panel(axis, curves, {})
         _legend(axis, f"{title}: the paper", columns=2)

@@ -248,7 +248,8 @@ pairs_of_paper = advice.paired(their_boards)
 pairs_of_paper.round(3).astype(object).fillna("–")
 
 # %% [markdown] tags=["only-judged"]
-# And on the runs of this book, each set of weights once:
+# And on the runs of this book, each set of weights once. A choice that lies before the peak is none
+# of the layers that are drawn, so that its p can be zero.
 
 # %% tags=["only-judged"]
 advice.over_models(our_boards, our_rivals).round(3).astype(object).fillna("–")
