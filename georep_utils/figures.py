@@ -71,6 +71,12 @@ CONTROL_STYLES = {  # colour, line, marker
 }
 INPUT_STYLES = [("#4d9221", ":"), ("#8c6bb1", "-."), ("#33333b", "-")]
 THRESHOLD = "#27d3c3"
+VERDICT_STYLES = {  # of cells in a table; readable on light and on dark pages
+    "yes": "background-color: #cfe8cf; color: #123a16",
+    "partly": "background-color: #fbeebb; color: #4a3a00",
+    "no": "background-color: #f5cfca; color: #5c130c",
+    "not testable": "background-color: #e6e6e6; color: #444444",
+}
 DEPTH_LABEL = "relative depth  (layer / number of blocks)"
 
 
@@ -1137,6 +1143,61 @@ def training_by_run(dynamics: pd.DataFrame, note: str = "") -> Figure:
     return _note(figure, note)
 
 
+def advice_shares(boards: pd.DataFrame, note: str = "") -> Figure:
+    """What each way to choose a layer keeps of the best label overlap, a panel a side.
+
+    Parameters
+    ----------
+    boards : DataFrame
+        Columns by, model, choice, share; a choice that takes no layer has no share.
+    """
+    sides = list(boards.groupby("by", sort=False))
+    figure, axes = _panels(1, max(1, len(sides)), height=4.4, sharey=True)
+    choices = list(boards.choice.unique())
+    place = {choice: -i for i, choice in enumerate(choices)}
+    for axis, (by, part) in zip(axes[0], sides, strict=False):
+        for i, (model, rows) in enumerate(part.groupby("model", sort=False)):
+            axis.plot(
+                rows.share,
+                rows.choice.map(place) + 0.09 * (i % 5 - 2),
+                linestyle="",
+                marker=MARKERS[i % len(MARKERS)],
+                color=colour(model),
+                markerfacecolor=colour(model) if i < len(MARKERS) else "white",
+                label=_text(model),
+            )
+        axis.axvline(1, color="black", lw=0.6)
+        axis.set_xlim(0, 1.05)
+        axis.set_xlabel("share of the best label overlap")
+        axis.grid(axis="y", lw=0.4)
+        _legend(axis, _text(by), columns=2)
+    axes[0, 0].set_yticks(list(place.values()), [_text(choice) for choice in choices])
+    return _note(figure, note)
+
+
+def relations(table: pd.DataFrame, note: str = "") -> Figure:
+    """Rank correlation of ID and label overlap, a row a model, with its intervals.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns by, model, rho, low, high (over layers), sample_low, sample_high (over samples,
+        NaN where unknown).
+    """
+    figure, axes = _panels(height=1.6 + 0.36 * max(1, len(table)))
+    axis = axes[0, 0]
+    for i, row in enumerate(table.itertuples()):
+        axis.plot([row.low, row.high], [-i, -i], color=colour(row.model), lw=1.2)
+        axis.plot([row.sample_low, row.sample_high], [-i, -i], color=colour(row.model), lw=5)
+        axis.plot(row.rho, -i, MARKERS[0], color=colour(row.model), mec="black")
+    names = [_text(f"{row.model}, {row.by}") for row in table.itertuples()]
+    axis.set_yticks([-i for i in range(len(table))], names)
+    axis.axvline(0, color="black", lw=0.6)
+    axis.set_xlim(-1.02, 1.02)
+    axis.set_xlabel("rank correlation of ID and label overlap over the layers")
+    return _note(figure, note)
+
+
 def _panel_for_each(n: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure with `n` panels, two a row."""
     columns = 1 if n < 2 else 2
@@ -1232,6 +1293,62 @@ def plateaus_found(
 
 
 # ------------------------------------------------------------------------------------- report (09)
+
+
+def real_profiles(
+    theirs: pd.DataFrame,
+    ours: pd.DataFrame,
+    untrained: pd.DataFrame,
+    families: Mapping[str, str],
+    note: str = "",
+) -> Figure:
+    """ID profiles as published, a panel a family, and of this book's runs, a panel a run.
+
+    Parameters
+    ----------
+    theirs, ours : DataFrame
+        Columns model, layer, depth, value, error.
+    untrained : DataFrame
+        Columns model, depth, low, high: where the untrained networks lie.
+    families : mapping
+        Title of a family to how the names of its models begin.
+    """
+    published = {title: _family(theirs, start, families) for title, start in families.items()}
+    published = {title: rows for title, rows in published.items() if len(rows)}
+    runs = dict(list(ours.groupby("model", sort=False)))
+    n = len(published) + len(runs)
+    rows = -(-n // 2)
+    figure = Figure(figsize=(WIDTH, 2.7 * rows), layout="constrained")
+    grid = figure.add_gridspec(rows, 2)
+    places = [grid[i // 2, i % 2] for i in range(n)]
+    if n % 2:
+        places[-1] = grid[rows - 1, :]  # the last one takes the whole row
+    axes = [figure.add_subplot(place) for place in places]
+    for axis, (title, curves) in zip(axes, published.items(), strict=False):
+        _family_panel(axis, curves, {})
+        _legend(axis, f"{title}: the paper", columns=2)
+    for axis, (run, curve) in zip(axes[len(published) :], runs.items(), strict=True):
+        _run_with_untrained(axis, run, curve, untrained[untrained.model == run])
+        _legend(axis, f"{_text(run)}: this book", columns=2)
+    for axis in axes:
+        _from_zero(axis, "intrinsic dimension")
+        _depth_axis(axis, "relative depth")
+    return _note(figure, note)
+
+
+def _run_with_untrained(axis: Axes, run: str, curve: pd.DataFrame, band: pd.DataFrame) -> None:
+    _curve(axis, curve.depth, curve.value, curve.error, colour=colour(run), label="trained")
+    inside = band[band.depth <= 1]
+    if len(inside):
+        axis.fill_between(
+            inside.depth.astype(float),
+            inside.low.astype(float),
+            inside.high.astype(float),
+            color=GREY,
+            alpha=0.45,
+            lw=0,
+            label="untrained",
+        )
 
 
 def rule_shapes(profiles: pd.DataFrame, note: str = "") -> Figure:

@@ -94,6 +94,26 @@ def benchmarks():
     return table.assign(case="20,000 points", low=table.ratio * 0.9, high=table.ratio * 1.1)
 
 
+def boards():
+    """Ten models: more than there are markers."""
+    rows = [
+        (by, model, choice, share)
+        for by in ("the paper", "this book")
+        for model in [HOSTILE, *"abcdefghi"]
+        for choice, share in (("middle", 0.9), ("chosen by the ID", np.nan))
+    ]
+    return pd.DataFrame(rows, columns=["by", "model", "choice", "share"])
+
+
+def correlations():
+    columns = ["by", "model", "rho", "low", "high", "sample_low", "sample_high"]
+    rows = [
+        ("the paper", "igpt-small", 0.6, -0.6, 0.9, np.nan, np.nan),
+        ("this book", HOSTILE, 0.1, -0.5, 0.7, 0, 0.2),
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
 NAMES = ["trained", "untrained"]
 SEMANTIC = SemanticLayer(7, "minimum", 4, 6, 8, 0.2, 0.01, 0.05)
 RULES = ["paper_text", "igpt_release", "gride_small_k", "auto"]
@@ -167,6 +187,15 @@ DRAWN = {
     "training_by_run": lambda f: f.training_by_run(
         each("checkpoint", ["untrained", "trained"], run=HOSTILE), NOTE
     ),
+    "advice_shares": lambda f: f.advice_shares(boards(), NOTE),
+    "relations": lambda f: f.relations(correlations(), NOTE),
+    "real_profiles": lambda f: f.real_profiles(
+        published(),
+        PAIR,
+        PAIR.assign(low=4.0, high=5.0)[["model", "depth", "low", "high"]],
+        {"ImageGPT": "igpt", "ESM-2": "esm2"},
+        NOTE,
+    ),
     "balls": lambda f: f.balls(
         pd.DataFrame({"rule": RULES, "truth": 10, "ratio": 0.9, "spread": 0.1, "plateaus": 0.5}),
         0.1,
@@ -209,6 +238,7 @@ FROM_ZERO = [
     "training_dynamics",
     "listening_places",
     "theirs_and_ours",
+    "real_profiles",
     "training_by_run",
     "rule_shapes",
     "id_against_samples",
