@@ -1216,8 +1216,8 @@ def balls(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Columns rule, truth, ratio (mean over clouds), spread (deviation) and plateaus (share of
-        clouds in which `auto` sees a plateau).
+        Columns rule, truth, ratio (mean over clouds), spread (deviation) and certified (share of
+        clouds for which `auto` certifies its reading).
     tolerance : float
         Half width of the grey band about 1.
     """
@@ -1238,7 +1238,7 @@ def balls(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
             capsize=2,
             label=rule,
         )
-    auto = table[(table.rule == "auto") & (table.plateaus > 0)]
+    auto = table[(table.rule == "auto") & (table.certified > 0)]
     axis.plot(
         auto.truth * aside,
         auto.ratio,
@@ -1246,7 +1246,7 @@ def balls(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
         ms=13,
         mfc="none",
         mec="black",
-        label="auto sees a plateau in some of the clouds",
+        label="auto certifies some of the clouds",
     )
     _plain_log_axis(axis, "x", table.truth.unique())
     _from_zero(axis, "estimated / true dimension", max(1.25, 1.05 * table.ratio.max()))
@@ -1255,40 +1255,151 @@ def balls(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
     return _note(figure, note)
 
 
-def plateaus_found(
-    shares: pd.DataFrame, worst: pd.Series, tolerance: float, note: str = ""
-) -> Figure:
-    """Where `auto` sees a plateau, and its largest error there.
+def certificates(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
+    """What `auto` reads of clouds of known dimension, and of which it certifies the reading.
 
     Parameters
     ----------
-    shares : DataFrame
-        Share of clouds with a plateau: index true dimension, a column a level of noise.
-    worst : Series
-        Largest relative error where there is a plateau: index true dimension.
+    table : DataFrame
+        Columns dimension (the true one), id, and verdict: one of the names in the legend.
     tolerance : float
-        The error that is allowed, drawn as a line.
+        Half width of the grey band about 1.
     """
-    figure, axes = _panels(1, 2, height=3.7)
-    left, right = axes[0]
-    for i, level in enumerate(shares):
-        left.plot(
-            shares[level],
-            color=_shades("cividis", len(shares.columns))[i],
-            marker=MARKERS[i % len(MARKERS)],
-            linestyle=LINES[i % len(LINES)],
-            label=f"noise {level:g}",
+    figure, axes = _panels(height=4.2)
+    axis = axes[0, 0]
+    axis.axhspan(1 - tolerance, 1 + tolerance, color="#e4e4e4", lw=0)
+    axis.axhline(1, color="black", lw=0.8)
+    verdicts = list(table.groupby("verdict", sort=False))
+    for i, (verdict, part) in enumerate(verdicts):
+        aside = 1.07 ** (i - (len(verdicts) - 1) / 2)  # so that clouds of one dimension part
+        axis.plot(
+            part.dimension * aside,
+            part.id / part.dimension,
+            color=CONTRAST[i],
+            linestyle="",
+            marker=MARKERS[i],
+            alpha=0.7,
+            label=_text(verdict),
         )
-    _from_zero(left, "share of clouds with a plateau", 1.04)
-    right.plot(worst, "o-", color=RULE_COLOURS["auto"], label="largest error")
-    right.axhline(tolerance, color="#d1495b", ls="--", label=f"tolerance, {tolerance:g}")
-    _from_zero(right, "relative error with a plateau", 1.5 * tolerance)
+    _plain_log_axis(axis, "x", [1, 2, 3, 5, 10, 20, 50, 100])
+    _plain_log_axis(axis, "y", [0.05, 0.1, 0.2, 0.5, 1, 2, 4])
+    axis.set_xlabel("true dimension")
+    axis.set_ylabel("dimension read / true dimension")
+    _legend(axis, columns=2)
+    return _note(figure, note)
+
+
+def error_ratios(table: pd.DataFrame, note: str = "") -> Figure:
+    """Estimated errors over the true spread: a row for each form of error of each statistic.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns statistic, form, ratio, kind (of cloud).
+    """
+    rows = table[["statistic", "form"]].drop_duplicates()
+    places = {tuple(row): -i for i, row in enumerate(rows.itertuples(index=False))}
+    figure, axes = _panels(height=0.9 + 0.3 * len(rows))
+    axis = axes[0, 0]
+    axis.axvline(1, color="black", lw=0.8)
+    kinds = list(table.groupby("kind", sort=False))
+    for i, (kind, part) in enumerate(kinds):
+        aside = 0.26 * ((len(kinds) - 1) / 2 - i)  # one kind above the other
+        heights = [places[row] + aside for row in zip(part.statistic, part.form, strict=True)]
+        axis.plot(
+            part.ratio,
+            heights,
+            color=CONTRAST[i],
+            linestyle="",
+            marker=MARKERS[i],
+            alpha=0.7,
+            label=_text(kind),
+        )
+    axis.set_yticks(list(places.values()), [_text(f"{a}: {b}") for a, b in places])
+    axis.set_xlabel("estimated error / true spread")
+    _plain_log_axis(axis, "x", [0.5, 1, 2, 4, 8])
+    _legend(axis, columns=2)
+    return _note(figure, note)
+
+
+def known_profiles(profiles: pd.DataFrame, note: str = "") -> Figure:
+    """Shapes of profiles, those without a feature to find on the left and those with one right.
+
+    Parameters
+    ----------
+    profiles : DataFrame
+        Columns name, has_feature, depth, id.
+    """
+    figure, axes = _panels(1, 2, height=5.0)
+    for axis, has_feature in zip(axes[0], (False, True), strict=True):
+        shapes = profiles[profiles.has_feature == has_feature].groupby("name", sort=False)
+        for i, (name, part) in enumerate(shapes):
+            _curve(
+                axis,
+                part.depth,
+                part.id,
+                colour=CONTRAST[i % len(CONTRAST)],
+                label=name,
+                line=LINES[i % len(LINES)],
+                marker=MARKERS[i % len(MARKERS)],
+                order=i,
+            )
+        _from_zero(axis, "intrinsic dimension", 22)
+        _depth_axis(axis, "relative depth")
+    _legend(axes[0, 0], "nothing to find")
+    _legend(axes[0, 1], "something to find")
+    return _note(figure, note)
+
+
+def operating_curve(
+    false: pd.DataFrame, power: pd.DataFrame, alpha: float, note: str = ""
+) -> Figure:
+    """How often a layer is found where there is none, and where there is one.
+
+    Parameters
+    ----------
+    false : DataFrame
+        Share of draws with a finding, and what the number of draws leaves open, where there is
+        nothing to find: columns layers, noise, found, upper.
+    power : DataFrame
+        Share of draws in which a feature was found: columns profile, noise, and low, found, high
+        over the numbers of layers.
+    alpha : float
+        The share of false findings that is allowed, drawn as a line.
+    """
+    figure, axes = _panels(1, 2, height=3.9)
+    left, right = axes[0]
+    counts = list(false.groupby("layers", sort=False))
+    for i, (layers, part) in enumerate(counts):
+        aside = 1.06 ** (i - (len(counts) - 1) / 2)  # most of them are equal
+        left.errorbar(
+            100 * part.noise * aside,
+            part.found,
+            [0 * part.found, part.upper - part.found],
+            color=CONTRAST[i],
+            marker=MARKERS[i],
+            linestyle="",
+            capsize=3,
+            label=f"{layers} layers",
+        )
+    left.axhline(alpha, color="#d1495b", ls="--", label=f"promised: {alpha:.0%} at most")
+    _from_zero(left, "share of draws", max(0.08, 1.1 * false.upper.max()))
+    for i, (profile, part) in enumerate(power.groupby("profile", sort=False)):
+        right.plot(
+            100 * part.noise,
+            part.found,
+            color=CONTRAST[i],
+            marker=MARKERS[i],
+            linestyle=LINES[i % len(LINES)],
+            label=_text(profile),
+        )
+        right.fill_between(100 * part.noise, part.low, part.high, color=CONTRAST[i], alpha=0.15)
+    _from_zero(right, "share of draws", 1.04)
     for axis in (left, right):
-        axis.set_xlabel("true dimension")
-        axis.set_xlim(0, shares.index.max() + 1)
-        axis.set_xticks(range(0, int(shares.index.max()) + 1, 4))
-    _legend(left, "how often", columns=2)
-    _legend(right, "how well")
+        _plain_log_axis(axis, "x", [0.5, 1, 2, 3, 6])
+        axis.set_xlabel("noise of each ID, %")
+    _legend(left, "found, and nothing is there", columns=2)
+    _legend(right, "found, and it is there", columns=2)
     return _note(figure, note)
 
 

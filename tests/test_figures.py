@@ -56,6 +56,11 @@ def training_log():
     return log
 
 
+def error_ratios():
+    table = pd.DataFrame({"statistic": ["ID", HOSTILE], "form": "halves", "ratio": [0.9, 2.0]})
+    return pd.concat([table.assign(kind="known clouds"), table.assign(kind="layers")])
+
+
 def overlaps(column, names):
     parts = []
     for k in (10, 30):
@@ -197,14 +202,31 @@ DRAWN = {
         NOTE,
     ),
     "balls": lambda f: f.balls(
-        pd.DataFrame({"rule": RULES, "truth": 10, "ratio": 0.9, "spread": 0.1, "plateaus": 0.5}),
+        pd.DataFrame({"rule": RULES, "truth": 10, "ratio": 0.9, "spread": 0.1, "certified": 0.5}),
         0.1,
         NOTE,
     ),
-    "plateaus_found": lambda f: f.plateaus_found(
-        pd.DataFrame({0.0: [1, 0.5], 0.01: [0.5, 0]}, index=[2, 4]),
-        pd.Series([0.05, 0.06], index=[2, 4]),
+    "certificates": lambda f: f.certificates(
+        pd.DataFrame({"dimension": [2, 20], "id": [2.1, 11], "verdict": ["certified", HOSTILE]}),
         0.1,
+        NOTE,
+    ),
+    "error_ratios": lambda f: f.error_ratios(error_ratios(), NOTE),
+    "known_profiles": lambda f: f.known_profiles(
+        pd.concat(
+            [
+                each("name", list("abcdefgh"), has_feature=False),
+                each("name", ["minimum", HOSTILE], has_feature=True),
+            ]
+        ),
+        NOTE,
+    ),
+    "operating_curve": lambda f: f.operating_curve(
+        pd.DataFrame({"layers": [25, 49], "noise": 0.01, "found": [0.0, 0.01], "upper": 0.03}),
+        pd.DataFrame({"profile": ["a", HOSTILE], "noise": 0.01, "low": 0.4, "found": 0.5}).assign(
+            high=0.6
+        ),
+        0.05,
         NOTE,
     ),
     "rule_shapes": lambda f: f.rule_shapes(
