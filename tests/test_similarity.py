@@ -146,6 +146,14 @@ def test_more_features_than_samples_change_nothing():
     assert similarity.linear_cka(wide @ rotation(2 * N), points()) == pytest.approx(expected)
 
 
+def test_a_map_of_cka_holds_the_number_and_the_chance_level_of_each_pair():
+    a = [points(), points(3, seed=1)]
+    b = [points() ** 3, points(9, seed=2), points(2, seed=3)]
+    measured, chance = similarity.cka_map(a, b)
+    assert np.allclose(measured, [[similarity.linear_cka(x, y) for y in b] for x in a])
+    assert np.allclose(chance, [[similarity.cka_chance(x, y) for y in b] for x in a])
+
+
 def test_a_layer_of_one_point_is_refused():
     with pytest.raises(UserError, match="one point"):
         similarity.linear_cka(points(), np.ones((N, 3)))

@@ -291,9 +291,17 @@ def cka_chance(x: np.ndarray, y: np.ndarray) -> float:
 def cka_map(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Linear CKA of all pairs of layers, and what chance gives for each: two (len(a), len(b))
     arrays."""
-    measured = [[linear_cka(x, y) for y in b] for x in a]
-    chance = [[cka_chance(x, y) for y in b] for x in a]
-    return np.array(measured), np.array(chance)
+    _check_lengths([*a, *b])
+    norms_a = np.array([_own_norm(_centred(x)) for x in a])
+    norms_b = np.array([_own_norm(_centred(y)) for y in b])
+    traces_a = np.array([np.sum(_centred(x) ** 2) for x in a])
+    traces_b = np.array([np.sum(_centred(y) ** 2) for y in b])
+    shared = np.empty((len(a), len(b)))
+    for row, x in enumerate(map(_centred, a)):
+        # One layer of each cloud is held in float64 at a time, not all of them.
+        shared[row] = [_norm(_centred(y).T @ x) ** 2 for y in b]
+    norms = np.outer(norms_a, norms_b)
+    return shared / norms, np.outer(traces_a, traces_b) / ((len(a[0]) - 1) * norms)
 
 
 def _centred(points: np.ndarray) -> np.ndarray:
