@@ -205,7 +205,7 @@ maps = {
     f"{name_b} to {name_a}": pd.DataFrame(backward, index=some_a, columns=some_b),
 }
 label = r"information imbalance $\Delta$"
-figures.layer_maps(maps, name_a, name_b, label, (0, 1), "lowest", note)
+figures.layer_maps(maps, name_a, name_b, label, (0, None), "lowest", note)
 
 # %% [markdown]
 # ## All pairs of samples, not only near ones
