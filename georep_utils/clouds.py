@@ -341,6 +341,90 @@ def of_run(paths: RunPaths) -> dict[str, Cloud]:
     return found
 
 
+# -------------------------------------------------------------------------- two clouds to compare
+
+
+def chosen(run: str, name: str) -> Cloud:
+    """One cloud of a run by its name there, or, without a run, by the name of its folder.
+
+    Parameters
+    ----------
+    run : name of a run or of a variant; "" for any cloud that lies in the folder of clouds.
+    name : "trained", "untrained", ..; or, without a run, what `list` shows.
+
+    Raises
+    ------
+    UserError
+        If the run was never run, or has no such cloud.
+    """
+    if not run:
+        return open_cloud(io.clouds_folder() / io.safe_name(name, "cloud"))
+    paths = RunPaths(run)
+    if not io.read_json(paths.clouds):
+        raise UserError(
+            f"run {run} has no clouds to compare; make them first: python -m georep_utils run {run}"
+        )
+    of = of_run(paths)
+    if name not in of:
+        raise UserError(f"run {run} has no cloud {name!r}; it has {', '.join(of)}")
+    return of[name]
+
+
+def same_samples(a: Cloud, b: Cloud) -> str:
+    """By what two clouds are known to hold the same samples in the same order.
+
+    The digest of the data settles it where both have one and they agree. Two networks may read one
+    sample in two forms, as 14 x 14 tokens and as an image file: then the names of the samples and
+    their classes have to agree. Arrays that were brought have no names, only classes.
+
+    Returns
+    -------
+    "digest of the data", "names and classes", "classes" or "number"
+
+    Raises
+    ------
+    UserError
+        If they are other samples.
+    """
+    if a.n_samples != b.n_samples:
+        raise UserError(f"{_other_samples(a, b)}: {a.n_samples} and {b.n_samples} of them")
+    digests = [_data_digest(cloud) for cloud in (a, b)]
+    if None not in digests and digests[0] == digests[1]:
+        return "digest of the data"
+    ids = [None if cloud.brought else cloud.side("ids") for cloud in (a, b)]
+    labels = [cloud.side("labels") for cloud in (a, b)]
+    both_named = all(values is not None for values in ids)
+    both_labelled = all(values is not None for values in labels)
+    if both_named and not np.array_equal(*ids):
+        raise UserError(f"{_other_samples(a, b)}: their names differ")
+    if both_labelled and not _same_classes(*labels):
+        raise UserError(f"{_other_samples(a, b)}: their classes differ")
+    if both_named and both_labelled:
+        return "names and classes"
+    if both_named:
+        # Without classes the names are all there is, and plain numbers would fit any data.
+        raise UserError(f"{_other_samples(a, b)}: the digests of their data differ")
+    return "classes" if both_labelled else "number"
+
+
+def _other_samples(a: Cloud, b: Cloud) -> str:
+    return (
+        f"{a.folder.name} and {b.folder.name} do not hold the same samples in the same order, "
+        "which a comparison needs; choose two clouds of one data set"
+    )
+
+
+def _data_digest(cloud: Cloud) -> str | None:
+    recipe = io.read_json(cloud.folder / "recipe.json", {})
+    return recipe.get("data", {}).get("digest")
+
+
+def _same_classes(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays divide the samples alike, whatever the classes are called."""
+    pairs = len({*zip(a.tolist(), b.tolist(), strict=True)})
+    return pairs == len(np.unique(a)) == len(np.unique(b))
+
+
 # -------------------------------------------------------------------------------------- neighbours
 
 

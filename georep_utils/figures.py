@@ -1609,3 +1609,186 @@ def precision_effect(table: pd.DataFrame, note: str = "") -> Figure:
         _depth_axis(axis, "relative depth")
         _legend(axis)
     return _note(figure, note)
+
+
+# -------------------------------------------------------------------- two clouds, and signs (12-13)
+
+
+def layer_maps(
+    maps: Mapping[str, pd.DataFrame],
+    first: str,
+    second: str,
+    label: str,
+    limits: tuple[float | None, float | None] = (0, None),
+    best: str = "highest",
+    note: str = "",
+) -> Figure:
+    """One measure of likeness for all pairs of layers of two clouds, as one map or two.
+
+    Parameters
+    ----------
+    maps : mapping
+        Title of a panel to a table: index the layers of the first cloud, columns those of the
+        second.
+    first, second : str
+        Names of the clouds.
+    label : str
+        Of the measure.
+    limits : (low, high)
+        Values at the ends of the colours; None for those of the tables.
+    best : {"highest", "lowest"}
+        What a dot marks in each column of the picture: the layer of the second cloud that is most
+        like that layer of the first.
+    """
+    figure, axes = _panels(1, len(maps), height=3.6)
+    low, high = limits
+    if high is None:
+        high = max(float(table.to_numpy().max()) for table in maps.values())
+    for axis, (title, table) in zip(axes[0], maps.items(), strict=True):
+        picture = axis.imshow(
+            table.T, origin="lower", aspect="auto", interpolation="none", vmin=low, vmax=high
+        )
+        for which, layers in (("x", table.index), ("y", table.columns)):
+            every = max(1, -(-len(layers) // 7))
+            places = range(0, len(layers), every)
+            getattr(axis, f"set_{which}ticks")(places, [str(layer) for layer in layers[::every]])
+        axis.set(xlabel=f"layer of {_text(first)}", ylabel=f"layer of {_text(second)}")
+        axis.set_title(_text(title), loc="left")
+        found = table.idxmax(axis=1) if best == "highest" else table.idxmin(axis=1)
+        places = table.columns.get_indexer(found)
+        axis.plot(range(len(table)), places, "o", color="white", mec="black", ms=4)
+    bar = figure.colorbar(picture, ax=list(axes[0]), pad=0.01, aspect=30)
+    bar.set_label(label)
+    return _note(figure, note)
+
+
+def nearest_layers(nearest: pd.DataFrame, first: str, second: str, note: str = "") -> Figure:
+    """For each layer of one cloud, the depth at which the other is most like it.
+
+    Parameters
+    ----------
+    nearest : DataFrame
+        Columns measure, depth (in the first cloud) and nearest_depth (in the second).
+    first, second : str
+        Names of the clouds.
+    """
+    figure, axes = _panels(height=3.6)
+    axis = axes[0, 0]
+    axis.plot([0, 1], [0, 1], color=GREY, lw=1, label="equal depth")
+    for i, (measure, part) in enumerate(nearest.groupby("measure", sort=False)):
+        _curve(
+            axis,
+            part.depth,
+            part.nearest_depth,
+            colour=CONTRAST[i % len(CONTRAST)],
+            label=measure,
+            line=LINES[i % len(LINES)],
+            marker=MARKERS[i % len(MARKERS)],
+            order=i,
+        )
+    _depth_axis(axis, f"relative depth in {_text(first)}")
+    axis.set_ylabel(f"most alike in {_text(second)}, depth")
+    axis.set_ylim(bottom=-0.03)
+    _legend(axis, columns=3)
+    return _note(figure, note)
+
+
+def two_profiles(profiles: pd.DataFrame, note: str = "") -> Figure:
+    """Intrinsic dimension of several clouds on one axis.
+
+    Parameters
+    ----------
+    profiles : DataFrame
+        Columns cloud, depth, id and id_err.
+    """
+    figure, axes = _panels(height=3.4)
+    axis = axes[0, 0]
+    for i, (cloud, part) in enumerate(profiles.groupby("cloud", sort=False)):
+        _curve(
+            axis,
+            part.depth,
+            part.id,
+            part.id_err,
+            colour=CONTRAST[i % len(CONTRAST)],
+            label=cloud,
+            line=LINES[i % len(LINES)],
+            marker=MARKERS[i % len(MARKERS)],
+            order=i,
+        )
+    _depth_axis(axis)
+    _from_zero(axis, "intrinsic dimension")
+    _legend(axis, columns=2)
+    return _note(figure, note)
+
+
+def meaning(cases: pd.DataFrame, note: str = "") -> Figure:
+    """Correlation of dimension and label overlap against what the input gives of the labels.
+
+    Cases of which the input was not measured stand at the left, apart from the axis of shares.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        Columns group (of one colour and marker), share (NaN where not known), rho, low and high
+        (the interval of rho).
+    """
+    known = cases[cases.share.notna()]
+    unknown = cases[cases.share.isna()]
+    low = min(0.5, float(known.share.min()) - 0.05) if len(known) else 0.5
+    high = max(1.02, float(known.share.max()) + 0.05) if len(known) else 1.02
+    figure, axes = _panels(height=4.0)
+    axis = axes[0, 0]
+    beside = low - 0.12 - 0.02 * np.arange(len(unknown))[::-1]
+    places = pd.concat([known.share, pd.Series(beside, unknown.index)])
+    for i, (group, part) in enumerate(cases.groupby("group", sort=False)):
+        below = (part.rho - part.low).clip(lower=0)
+        above = (part.high - part.rho).clip(lower=0)
+        axis.errorbar(
+            places[part.index],
+            part.rho,
+            [below, above],
+            color=CONTRAST[i % len(CONTRAST)],
+            linestyle="",
+            marker=MARKERS[i % len(MARKERS)],
+            markerfacecolor="white" if i >= len(MARKERS) else CONTRAST[i % len(CONTRAST)],
+            ms=6,
+            lw=1,
+            label=_text(group),
+        )
+    axis.axhline(0, color=GREY, lw=1)
+    ticks = [tick for tick in np.arange(0, 2.01, 0.1) if low <= tick <= high]
+    axis.set_xticks(ticks, [f"{tick:.1f}" for tick in ticks])
+    axis.set_xlabel("share of the labels that the input gives  (input overlap / best overlap)")
+    axis.set_ylabel("rank correlation of ID and label overlap")
+    axis.set_ylim(-1.05, 1.05)
+    axis.set_xlim(float(places.min()) - 0.04, high)
+    if len(unknown):
+        axis.axvspan(float(places.min()) - 0.04, low - 0.06, color="black", alpha=0.06, lw=0)
+        place = {"ha": "left", "va": "top", "fontsize": SMALL, "color": "#555555"}
+        axis.text(float(places.min()) - 0.03, -0.93, "input not measured", **place)
+    _legend(axis, columns=3)
+    return _note(figure, note)
+
+
+def rival_choices(choices: pd.DataFrame, note: str = "") -> Figure:
+    """Share of the best label overlap that each choice of a layer keeps, a row a case.
+
+    Parameters
+    ----------
+    choices : DataFrame
+        Columns case (in the order from above), choice and kept.
+    """
+    cases = list(dict.fromkeys(choices.case))
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.27 * len(cases)), layout="constrained")
+    axis = figure.subplots()
+    for i, (choice, part) in enumerate(choices.groupby("choice", sort=False)):
+        rows = [cases.index(case) for case in part.case]
+        style = {"marker": MARKERS[i % len(MARKERS)], "color": CONTRAST[i % len(CONTRAST)]}
+        axis.plot(part.kept, rows, linestyle="", ms=6, label=_text(choice), **style)
+    axis.set_yticks(range(len(cases)), [_text(case) for case in cases])
+    axis.set_ylim(len(cases) - 0.5, -0.5)
+    axis.set_xlim(right=1.01)
+    axis.set_xlabel("label overlap there / best label overlap")
+    axis.grid(axis="y", color="#e8e8e8")
+    _legend(axis, columns=4)
+    return _note(figure, note)

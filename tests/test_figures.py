@@ -119,6 +119,17 @@ def correlations():
     return pd.DataFrame(rows, columns=columns)
 
 
+def likeness():
+    """A table of all pairs of layers of two clouds."""
+    return pd.DataFrame(1 - np.abs(DEPTH[:, None] - DEPTH[:5]), index=LAYERS, columns=LAYERS[:5])
+
+
+def cases():
+    """Correlations with their intervals, of which one has no known share."""
+    table = pd.DataFrame({"group": ["images", HOSTILE, "texts"], "share": [0.9, 0.6, np.nan]})
+    return table.assign(rho=[0.8, -0.7, 0.1], low=[0.2, -0.9, -0.5], high=[0.95, 0.1, 0.7])
+
+
 NAMES = ["trained", "untrained"]
 SEMANTIC = SemanticLayer(7, "minimum", 4, 6, 8, 0.2, 0.01, 0.05)
 RULES = ["paper_text", "igpt_release", "gride_small_k", "auto"]
@@ -249,6 +260,20 @@ DRAWN = {
         ),
         NOTE,
     ),
+    "layer_maps": lambda f: f.layer_maps(
+        {"there": likeness(), "back": likeness()}, HOSTILE, "b", "likeness", (0, 1), note=NOTE
+    ),
+    "nearest_layers": lambda f: f.nearest_layers(
+        each("measure", ["overlap", "CKA"], nearest_depth=DEPTH**2), HOSTILE, "b", NOTE
+    ),
+    "two_profiles": lambda f: f.two_profiles(each("cloud", ["trained", HOSTILE]), NOTE),
+    "meaning": lambda f: f.meaning(cases(), NOTE),
+    "rival_choices": lambda f: f.rival_choices(
+        pd.DataFrame(
+            {"case": [HOSTILE, "b", HOSTILE], "choice": ["peak", "peak", "middle"], "kept": 0.9}
+        ),
+        NOTE,
+    ),
 }
 NO_PANELS = {"samples", "completions", "neighbour_pictures"}
 FROM_ZERO = [
@@ -264,6 +289,7 @@ FROM_ZERO = [
     "training_by_run",
     "rule_shapes",
     "id_against_samples",
+    "two_profiles",
 ]
 
 
@@ -428,3 +454,16 @@ def test_a_profile_that_singles_out_no_layer_has_no_mark():
     nothing = SemanticLayer(None, "none", None, None, None, 0.0, 1.0, 0.05)
     figure = figures.profile_with_controls(profile(), controls(), N_BLOCKS, "net", nothing)
     assert "after the peak" not in " ".join(text.get_text() for text in texts(figure))
+
+
+def test_the_dot_of_a_column_is_at_the_layer_that_is_most_alike():
+    dots = figures.layer_maps({"": likeness()}, "a", "b", "").axes[0].lines[0]
+    assert dots.get_ydata().tolist() == [0, 1, 2, 3, *[4] * 10]
+    far = figures.layer_maps({"": likeness()}, "a", "b", "", best="lowest").axes[0].lines[0]
+    assert far.get_ydata().tolist() == [4, 4, *[0] * 12]
+
+
+def test_a_case_whose_input_is_not_known_stands_apart_from_the_axis_of_shares():
+    axis = figures.meaning(cases()).axes[0]
+    known, other, apart = (container.lines[0].get_xdata()[0] for container in axis.containers)
+    assert (known, other) == (0.9, 0.6) and apart < min(axis.get_xticks())
