@@ -868,6 +868,30 @@ def listening_places(places: pd.DataFrame, label_k: int, note: str = "") -> Figu
     return _note(_id_and_overlap(cases, styles, label_k, "read at, pooled by"), note)
 
 
+def language_controls(controls: pd.DataFrame, label_k: int, note: str = "") -> Figure:
+    """Dimension and label overlap of texts as they are, and of what is left without their meaning.
+
+    Parameters
+    ----------
+    controls : DataFrame
+        Columns control (texts as they are first), depth, id, id_err, label_overlap. A control of
+        which only one of the two is known is drawn in that panel only.
+    label_k : int
+        Number of neighbours of the label overlap.
+    """
+    cases = list(controls.groupby("control", sort=False))
+    styles = [
+        {
+            "colour": CONTRAST[i % len(CONTRAST)],
+            "label": name,
+            "line": "-" if i == 0 else "--",
+            "marker": MARKERS[i % len(MARKERS)],
+        }
+        for i, (name, _) in enumerate(cases)
+    ]
+    return _note(_id_and_overlap(cases, styles, label_k, "texts, and how they are read"), note)
+
+
 def _id_and_overlap(cases, styles: list[dict], label_k: int, title: str) -> Figure:
     """A panel of dimensions and, where there are labels, one of label overlaps."""
     labelled = any(part.label_overlap.notna().any() for _, part in cases)

@@ -24,6 +24,7 @@
 run = "igpt-mini"  # | Name of the run.
 model = "igpt"  # | igpt, or a model of the Hugging Face hub: its name, or a folder.
 checkpoint = "assets/igpt-mini/trained.safetensors"  # | Weights of an ImageGPT.
+model_options = {}  # | Options of the model, such as the kind of data that it reads.
 checkpoints = {}  # | More checkpoints to fetch, by name: those of the training chapter.
 dataset = "fashion-mnist-14"  # | Name of the data set.
 split = "test"  # one of train, valid, test | Which part of the data set.
@@ -57,6 +58,7 @@ from georep_utils.data import (
     previews,
     transfer,
 )
+from georep_utils.models import load, look
 
 # %% tags=["hide-input"]
 figures.use_style()
@@ -107,11 +109,14 @@ for archive in [path for path in arrived if path.suffix == ".zip"]:
 
 # %% [markdown] tags=["only-hub"]
 # The model is one of the *Hugging Face hub*, or a folder of that form. What is brought here is its
-# configuration, its tokenizer and its weights, never code: no program from elsewhere is run.
+# configuration, its tokenizer and its weights, never code: no program from elsewhere is run. Each
+# checkpoint of a training is a revision of its model there, and a folder of its own here.
 
 # %% tags=["only-hub"]
-hub = download.hub_model(model, folder, offline, hub_endpoint or None, hub_revision)
-arrived = [*arrived, *sorted(hub.glob("[!.]*"))]
+model_options = {"revision": hub_revision} | model_options
+for name, revision in load.revisions(model, model_options["revision"], checkpoints):
+    hub = download.hub_model(name, folder, offline, hub_endpoint or None, revision)
+    arrived = [*arrived, *sorted(hub.glob("[!.]*"))]
 
 # %% [markdown]
 # Together these are the files of the run, with their sizes in bytes:
@@ -139,6 +144,14 @@ glue("megabytes", float(files.bytes.sum() / 1e6), display=False)
 data = datasets.load(dataset, split, n_per_class or None, data_dir, **dataset_options)
 io.note_facts(**data.facts(), scope=dataset == "fasta" and data.families is not None)
 print(f"{data.name}: {len(data):,} samples of {data.kind}")
+
+# %% [markdown] tags=["only-hub"]
+# Can the model read them all? Its small files tell without its weights: whether there is a
+# tokenizer or an image processor, whether a text is too long, a residue unknown, an image damaged.
+# It is asked now, and not after hours of computing.
+
+# %% tags=["only-hub"]
+look.check(load.source(model, data_dir=data_dir, **model_options), data)
 
 # %% [markdown]
 # From here on samples are known by what they are, not by the name of a file. The digest of a data

@@ -24,7 +24,7 @@
 # %% tags=["parameters"]
 run = "igpt-mini"  # | Name of the run.
 model = "igpt"  # | The model whose checkpoints these are.
-checkpoints = {}  # | Name and file of each, in order; untrained: random weights.
+checkpoints = {}  # | Name and file or hub revision of each; untrained: random weights.
 model_options = {}  # | Options of the model.
 dataset = "fashion-mnist-14"  # | Name of the data set.
 split = "test"  # one of train, valid, test | Which part of the data set.
@@ -58,7 +58,8 @@ if len(checkpoints) < 2:
         f"run {run} names {len(checkpoints)} checkpoints; expected two or more, as "
         "name: file, below training_dynamics"
     )
-trained = [file for file in checkpoints.values() if file not in (None, "untrained")]
+no_file = (None, load.UNTRAINED)
+trained = [file for file in checkpoints.values() if file not in no_file]
 if not trained:
     raise io.UserError(
         f"run {run} names no trained checkpoint; expected one at least, from which "
@@ -82,9 +83,11 @@ n = len(data)
 # %% [markdown]
 # ## One cloud a checkpoint
 #
-# Each checkpoint is a model of its own, and so has a cloud of its own, with its own recipe. The
-# name that a run file gives to a checkpoint is a label in tables and figures and nothing else. One
-# that is called `untrained` has no file: it is the network of the last one, with random weights.
+# Each checkpoint is a model of its own, and so has a cloud of its own, with its own recipe. It is a
+# file, or a revision of a model of the Hugging Face hub, such as `EleutherAI/pythia-160m@step1000`.
+# The name that a run file gives to a checkpoint is a label in tables and figures and nothing else.
+# One that is called `untrained` has no file: it is the network of the last one, with random
+# weights.
 
 # %%
 settings = {"device": device, "dtype": dtype, "data_dir": data_dir} | model_options
@@ -94,8 +97,9 @@ settings = {"device": device, "dtype": dtype, "data_dir": data_dir} | model_opti
 def source_of(checkpoint):
     """The model of a checkpoint, or that of the last one with random weights."""
     if checkpoint in trained:
-        return load.source(model, checkpoint, **settings)
-    return load.source(model, trained[-1], **settings).untrained(seed)
+        return load.source_of_checkpoint(model, checkpoint, **settings)
+    last = load.source_of_checkpoint(model, trained[-1], **settings)
+    return last.untrained(seed)
 
 
 # %% [markdown]
@@ -144,7 +148,8 @@ for row in dynamics[dynamics.id.isna()].itertuples():
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-dynamics", "caption": "The paper's Fig. 3, for this run: intrinsic dimension and, where there are labels, label overlap against relative depth, from the first checkpoint (dark) to the last one (bright)."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth, a curve a checkpoint"}}
 samples = f"{data.name}, N = {n:,}"
-note = f"{run}: {model}, {samples}; TwoNN, N/n = {decimation}; measured here"
+called = load.without_place(model)
+note = f"{run}: {called}, {samples}; TwoNN, N/n = {decimation}; measured here"
 figures.training_dynamics(dynamics, label_k, note)
 
 # %% [markdown]
@@ -191,9 +196,29 @@ for name, cloud in found.items():
 # %%
 summary.round(2).T
 
+# %% [markdown]
+# Two questions can be put to the first and the last checkpoint alone. Did the mean dimension
+# change? All layers of a checkpoint are estimated on the same random subsets, so that their errors
+# may well be errors of all of them together: the error of the mean is taken as the mean of the
+# errors, which is the most that it can be. A change counts that is larger than two standard errors
+# of the difference. And did the top move? It did if the two tops, each with all layers that can't
+# be told from its highest one, have no depth in common; else no movement is shown.
+
+# %%
+ends = list(summary.index[[0, -1]])
+first = summary.loc[ends[0]]
+last = summary.loc[ends[-1]]
+error = np.hypot(*blocks.id_err.mean()[ends])
+change = last.mean_id - first.mean_id
+moved = last.top_from > first.top_to or last.top_to < first.top_from
+
 # %% tags=["hide-input"]
-first = summary.iloc[0]
-last = summary.iloc[-1]
+verdict = "lower" if change < 0 else "higher"
+glue("change", float(change), display=False)
+glue("change-error", float(error), display=False)
+verdict = verdict if abs(change) > 2 * error else "not told from that of the first"
+glue("change-verdict", verdict, display=False)
+glue("moved", "yes" if moved else "no", display=False)
 for name in ("mean_id", "lowest_id", "highest_id", "top_from", "top_to"):
     glue(f"first-{name}", float(first[name]), display=False)
     glue(f"last-{name}", float(last[name]), display=False)
@@ -212,13 +237,16 @@ glue("last-overlap", float(last.best_overlap), display=False)
 #
 # - Training changes the *height* of the dimension. Over layers 0 to $L$ its mean is
 #   {glue:text}`first-mean_id:.1f` in the first checkpoint and {glue:text}`last-mean_id:.1f` in the
-#   last.
+#   last. That is a difference of {glue:text}`change:+.1f`, with a standard error of at most
+#   {glue:text}`change-error:.1f`. By the threshold of two errors the dimension of the last
+#   checkpoint is: {glue:text}`change-verdict`.
 # - It changes how much the layers differ. In the first checkpoint the dimension lies between
 #   {glue:text}`first-lowest_id:.1f` and {glue:text}`first-highest_id:.1f`, in the last between
 #   {glue:text}`last-lowest_id:.1f` and {glue:text}`last-highest_id:.1f`.
 # - Layers that can't be told from the highest one lie between relative depths
 #   {glue:text}`first-top_from:.2f` and {glue:text}`first-top_to:.2f` in the first checkpoint, and
-#   between {glue:text}`last-top_from:.2f` and {glue:text}`last-top_to:.2f` in the last.
+#   between {glue:text}`last-top_from:.2f` and {glue:text}`last-top_to:.2f` in the last. Is a
+#   movement of the top shown? By the test above: {glue:text}`moved`.
 
 # %% [markdown] tags=["only-labels"]
 # - The best overlap with labels is {glue:text}`first-overlap:.2f` in the first checkpoint and

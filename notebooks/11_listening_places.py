@@ -39,7 +39,7 @@ sites = [
     "attn",
     "mlp",
 ]  # one of ln_1, input, attn, mlp | Places to read.
-pools = ["mean", "last"]  # one of mean, last | Ways to make one point of a sample.
+pools = ["mean", "last"]  # one of mean, last, cls | Ways to make one point of a sample.
 decimation = 4  # at least 1 | TwoNN keeps one point in so many.
 label_k = 10  # at least 1 | Neighbours of the label overlap.
 range_max = 64  # at least 2 | Largest rank of distance ratios to keep, a power of two.
@@ -150,7 +150,8 @@ for row in places[places.id.isna()].itertuples():
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-places", "caption": "Intrinsic dimension and, where there are labels, label overlap against relative depth, read at several places of each block (solid) and pooled in another way (dashed)."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth, a curve a place and pooling"}}
 samples = f"{data.name}, N = {n:,}"
-note = f"{run}: {model}, {samples}; TwoNN, N/n = {decimation}; measured here"
+called = load.without_place(model)
+note = f"{run}: {called}, {samples}; TwoNN, N/n = {decimation}; measured here"
 figures.listening_places(places, label_k, note)
 
 # %% [markdown]

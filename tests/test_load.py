@@ -117,7 +117,7 @@ def test_options_that_a_hub_model_has_not_are_named(tmp_path):
 @pytest.mark.parametrize(
     "name, options, complaint",
     [
-        ("igpt", {"pool": "cls"}, "pool is 'cls'; expected one of mean, last"),
+        ("igpt", {"pool": "max"}, "pool is 'max'; expected one of mean, last"),
         ("some/model", {"site": "ln_2"}, "site is 'ln_2'"),
         ("some/model", {"dtype": "float16"}, "dtype is 'float16'"),
         ("some/model", {"special_token": True}, "no option 'special_token'"),

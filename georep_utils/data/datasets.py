@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from georep_utils.data import fasta as proteins
+from georep_utils.data import texts
 from georep_utils.data.files import existing, read_npz, read_text
 from georep_utils.data.images import (
     Rows,
@@ -438,6 +439,8 @@ def table(
     id_column: str | None = None,
     max_length: int | None = None,
     too_long: str = "error",
+    words: str = "as written",
+    words_seed: int = 0,
 ) -> Dataset:
     """The rows of a csv, tsv, jsonl or parquet file, plain or gzip.
 
@@ -458,6 +461,9 @@ def table(
         The column of names; without it, samples are numbered from 0.
     max_length, too_long
         For proteins, as in `fasta`.
+    words, words_seed
+        For texts, a control: the words of each "shuffled", or as many "random" ones, drawn from all
+        words of the column; see `texts.rewritten`.
     """
     path = request.find(path)
     if kind not in ("text", "protein", "image"):
@@ -466,6 +472,8 @@ def table(
         raise UserError(
             f"max_length is {max_length!r}, but kind is {kind!r}; it is for proteins, leave it out"
         )
+    if words != "as written" and kind != "text":
+        raise UserError(f"words is {words!r}, but kind is {kind!r}; it is for texts, leave it out")
     wanted = {
         "input": input_column,
         "label": label_column,
@@ -477,6 +485,8 @@ def table(
         samples = _sequences(samples, path, max_length, too_long)
     if kind == "image":
         samples["input"] = _image_files(samples["input"], path)
+    if kind == "text":
+        samples["input"] = texts.rewritten(samples["input"], words, words_seed)
     return _labelled("table", kind, samples, request, path)
 
 
@@ -486,6 +496,8 @@ def text(
     path: str | Path,
     text_column: str = "text",
     label_column: str | None = None,
+    words: str = "as written",
+    words_seed: int = 0,
 ) -> Dataset:
     """Texts of a table, or of any other text file, one a line.
 
@@ -495,11 +507,14 @@ def text(
         As for `table`. Blank lines of a file that is no table count for nothing.
     text_column, label_column
         The columns of a table.
+    words, words_seed
+        As for `table`.
     """
     path = request.find(path)
     if table_format(path):
         wanted = {"input": text_column, "label": label_column}
         samples = columns(read_cells(path), wanted, path)
+        samples["input"] = texts.rewritten(samples["input"], words, words_seed)
         return _labelled("text", "text", samples, request, path)
     if label_column is not None:
         raise UserError(
@@ -507,6 +522,7 @@ def text(
             "use csv, tsv or jsonl"
         )
     lines = [line for line in read_text(path).split("\n") if line.strip()]
+    lines = texts.rewritten(lines, words, words_seed)
     return _labelled("text", "text", {"input": lines}, request, path)
 
 

@@ -152,7 +152,8 @@ def own_files(dataset_options: Mapping, data_dir: str | Path, source: str = "") 
 
     Returns
     -------
-    A row for the file: file, bytes, state. None for a folder, and where no path is named.
+    A row for the file: file, bytes, state. None for a folder, for a file that the repository
+    carries, and where no path is named.
 
     Raises
     ------
@@ -166,7 +167,7 @@ def own_files(dataset_options: Mapping, data_dir: str | Path, source: str = "") 
     except UserError as error:
         advice = f". It is {source}" if source else ""
         raise type(error)(f"{error}{advice}") from None
-    if path.is_dir():
+    if path.is_dir() or path.is_relative_to(REPOSITORY / "assets"):
         return pd.DataFrame(columns=COLUMNS)
     row = (str(dataset_options["path"]), path.stat().st_size, "yours, found")
     return pd.DataFrame([row], columns=COLUMNS)

@@ -224,6 +224,25 @@ def first_per_class(
     return np.concatenate(chosen)
 
 
+def spread(labels: np.ndarray | None, n_samples: int, n: int) -> np.ndarray:
+    """Indices of at most `n_samples` of n samples: the first ones, as many of each class.
+
+    Parameters
+    ----------
+    labels
+        Class numbers, (n,); None where there are none, and then the first samples are taken.
+    n_samples
+        How many at most. Where it is below the number of classes, one of each of the first classes.
+    n
+        Number of samples.
+    """
+    if labels is None or n_samples >= n:
+        return np.arange(min(n_samples, n))
+    present = np.unique(labels)
+    chosen = first_per_class(labels, present, max(1, n_samples // len(present)))
+    return chosen[:n_samples]
+
+
 def class_list(classes, cast=str) -> list | None:
     """Which classes are meant.
 

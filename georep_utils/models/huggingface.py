@@ -8,12 +8,15 @@ processor), and L + 1 hook points: one in each of its L blocks, and one behind t
     forward        = sum over t of weights[:, t] x_l[:, t], for each l
 
 With weights of 1/n on the n tokens of a sample this is the mean over its sequence, as in the paper;
-with a single 1 it is one token. Padding never counts, and special tokens (class, start, end) only
-on request. Encoder-decoder models are read in their encoder.
+with a single 1 it is one token: the last one (pool "last"), or the class token in front of a
+sample (pool "cls"; BERT and vision transformers have one). Padding never counts, and special tokens
+(class, start, end, registers) count in a mean only on request. Encoder-decoder models are read in
+their encoder.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -46,21 +49,28 @@ RARE_AS_X = str.maketrans({letter: "X" for letter in "UZOB.-"})
 class Options:
     """What a run file may say of a Hugging Face model under `model_options`.
 
-    blocks, final_norm
+    blocks, final_norm : str, default None
         Dotted names of the list of blocks and of the module to read behind them; None to find them.
-    norm
+    norm : str, default None
         Dotted name, inside a block, of the module to read for site "ln_1"; None to find it.
-    special_tokens
-        Whether special tokens count in the mean.
-    max_length
+    special_tokens : bool, default false
+        Whether special tokens count in the mean, and may be the last one.
+    skip_first : int, default 0
+        How many tokens at the start of a text or a sequence the mean leaves out, beside the special
+        ones: in deep layers the first token of a causal model can be a hundred times as long as any
+        other.
+    image_size : int, default None
+        Pixels on a side of the square to which images are reduced; None for what the model's image
+        processor says. For models that stretch their table of positions, such as DINOv2.
+    max_length : int, default None
         The most tokens that a sample may have; None for the size of a learned position table, or
         no limit.
-    kind
+    kind : str, default None
         "text", "protein" or "image"; None for protein if it is an ESM, image if it takes pixels,
         else text. Protein models other than ESM get their residues spaced and rare letters as X.
-    revision
+    revision : str, default None
         The revision of a model of the hub.
-    local_files_only
+    local_files_only : bool, default false
         Never ask the hub.
     """
 
@@ -68,6 +78,8 @@ class Options:
     norm: str | None = None
     final_norm: str | None = None
     special_tokens: bool = False
+    skip_first: int = 0
+    image_size: int | None = None
     max_length: int | None = None
     kind: str | None = None
     revision: str | None = None
@@ -80,8 +92,11 @@ class Options:
         for name in ("special_tokens", "local_files_only"):
             self._require(isinstance(getattr(self, name), bool), name, "true or false")
         length = self.max_length
-        is_length = isinstance(length, int) and not isinstance(length, bool) and length >= 1
-        self._require(length is None or is_length, "max_length", "a whole number of tokens")
+        is_length = length is None or _is_number_from(1, length)
+        self._require(is_length, "max_length", "a whole number of tokens")
+        self._require(_is_number_from(0, self.skip_first), "skip_first", "a whole number of tokens")
+        is_size = self.image_size is None or _is_number_from(1, self.image_size)
+        self._require(is_size, "image_size", "a whole number of pixels")
         self._require(self.kind in (None, *KINDS), "kind", f"one of {', '.join(KINDS)}")
 
     def _require(self, condition: bool, name: str, expected: str) -> None:
@@ -90,6 +105,10 @@ class Options:
                 f"{name} is {getattr(self, name)!r}; expected {expected}, or nothing: correct "
                 "model_options"
             )
+
+
+def _is_number_from(least: int, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def files(place: str | Path, untrained: bool = False) -> list[Path]:
@@ -136,7 +155,7 @@ def load(
     """
     where = {"revision": options.revision, "local_files_only": options.local_files_only}
     net, missing = hub_files.load_network(place, name, dtype, random_init_seed, **where)
-    kind = _kind(net, name, options.kind)
+    kind = kind_of(net, name, options.kind)
     # The trial run below is made on the CPU and in PyTorch's own modules: what it finds should not
     # depend on the device.
     blocks = find_blocks(net, name, options.blocks)
@@ -144,6 +163,8 @@ def load(
     _require_weights(net, name, missing, blocks, points)
     # What the trial image became beyond its patches is special. A tokenizer tells by itself.
     n_special = _special_patches(net.config, name, n_tokens) if kind == "image" else 0
+    if kind == "image":
+        _require_image_options(net, name, pool, options, n_special)
     reader = hub_files.load_reader(place, name, kind, **where)
     if kind != "image":
         _require_same_vocabulary(net, reader, name)
@@ -159,6 +180,8 @@ def load(
         site=site,
         pool=pool,
         special_tokens=options.special_tokens,
+        skip_first=options.skip_first,
+        image_size=options.image_size,
         n_special=n_special,
         max_tokens=max_tokens,
         device=device,
@@ -166,7 +189,7 @@ def load(
     )
 
 
-def _kind(net: nn.Module, name: str, kind: str | None) -> str:
+def kind_of(net: nn.Module, name: str, kind: str | None) -> str:
     """The kind of data that the network reads: `kind`, if its input allows that."""
     takes = net.main_input_name
     if takes not in ("input_ids", "pixel_values"):
@@ -223,6 +246,38 @@ def _special_patches(config, name: str, n_tokens: int) -> int:
     return n_tokens - patches
 
 
+def _require_image_options(
+    net: nn.Module, name: str, pool: str, options: Options, n_special: int
+) -> None:
+    """UserError for a pooling or a size that is not there for images, or not for these."""
+    if pool == "cls" and n_special == 0:
+        raise UserError(
+            f"{name} has no class token before the patches of an image; expected pool mean or last"
+        )
+    if options.skip_first:
+        raise UserError(
+            f"skip_first is {options.skip_first}, but {name} reads images; it is for texts and "
+            "proteins, leave it out"
+        )
+    # Models that take this argument stretch their positions on request only, and fail without it.
+    fixed = "interpolate_pos_encoding" in inspect.signature(net.forward).parameters
+    if options.image_size is not None and fixed:
+        raise UserError(
+            f"{name} reads images of its own size only, but image_size is {options.image_size}; "
+            "leave it out"
+        )
+
+
+def processor_size(reader, n_px: int | None) -> dict:
+    """How an image processor is told to make images of `n_px` pixels on a side."""
+    if n_px is None:
+        return {}
+    square = {"height": n_px, "width": n_px}
+    if getattr(reader, "do_center_crop", False):
+        return {"size": {"shortest_edge": n_px}, "crop_size": square}
+    return {"size": square}
+
+
 def n_patches(config, size: tuple[int, int]) -> int:
     """Number of patches of an image of `size` (height, width) pixels."""
     patch = getattr(config, "patch_size", None)
@@ -263,6 +318,8 @@ class HFModel:
     site: str
     pool: str
     special_tokens: bool
+    skip_first: int
+    image_size: int | None
     n_special: int
     max_tokens: int | None
     device: torch.device
@@ -323,9 +380,20 @@ class HFModel:
             )
         counts = []
         for special in encoded["special_tokens_mask"]:
-            own = np.array(special) == 0
-            counts.append(np.ones_like(own) if self.special_tokens else own)
+            counts.append(self._counted(np.array(special, dtype=bool)))
         return encoded["input_ids"], counts
+
+    def _counted(self, special: np.ndarray) -> np.ndarray:
+        """Whether each token of a sample counts (T,), by whether it is a special one (T,)."""
+        if self.pool == "cls":
+            # Only a special token in front is a class token. Without one, nothing counts.
+            in_front = np.arange(len(special)) == 0
+            return special & in_front
+        own_so_far = np.cumsum(~special)
+        behind = own_so_far > self.skip_first
+        if self.special_tokens:
+            return special | behind
+        return ~special & behind
 
     def tokens(self, inputs) -> tuple[dict[str, Tensor], Tensor]:
         """The network's input for texts or sequences, and pooling weights (batch, T).
@@ -361,9 +429,12 @@ class HFModel:
     def pixels(self, inputs) -> tuple[dict[str, Tensor], Tensor]:
         """The network's input for images, and pooling weights (batch, T)."""
         images = [open_image(path) for path in inputs]
-        pixels = self.reader(images=images, return_tensors="pt")["pixel_values"]
+        size = processor_size(self.reader, self.image_size)
+        pixels = self.reader(images=images, return_tensors="pt", **size)["pixel_values"]
         n_tokens = self.n_special + n_patches(self.net.config, pixels.shape[-2:])
         counted = np.arange(0 if self.special_tokens else self.n_special, n_tokens)
+        if self.pool == "cls":
+            counted = np.array([0])
         weights = np.zeros((len(images), n_tokens), np.float32)
         self._put_weights(weights, counted)
         dtype = next(self.net.parameters()).dtype
@@ -415,6 +486,11 @@ class HFModel:
                 f"sample {sample} has {len(numbers)} tokens, above the limit of "
                 f"{self.max_tokens}; shorten or drop it (proteins: max_length and too_long of the "
                 "data set)"
+            )
+        if not counted.any() and self.pool == "cls":
+            raise UserError(
+                f"{self.name} puts no class token before sample {sample}; expected pool mean or "
+                "last"
             )
         if not counted.any():
             raise UserError(f"sample {sample} has no token to average over; remove it")

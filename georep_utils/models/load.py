@@ -22,6 +22,7 @@ network.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from numbers import Integral
@@ -35,10 +36,13 @@ from georep_utils.models.hub_files import find_folder, read_config
 from georep_utils.precision import DTYPES, find_device
 
 IMAGEGPT = "igpt"
-POOLS = ("mean", "last")
+POOLS = ("mean", "last", "cls")
+UNTRAINED = "untrained"  # a checkpoint without a file
 
 # Options that only say where files are found. What was found is in the digests of the files.
 WHERE = ("revision", "local_files_only")
+# Options that only say what readers are told.
+SAID = ("title", "weights_note")
 
 # The modules that decide the arrays.
 IMAGEGPT_CODE = (
@@ -87,13 +91,17 @@ def load(
         Where a block is read: "ln_1" behind its first norm (as in the paper), "input" before it,
         "attn" after attention was added, "mlp" at the block's output.
     pool
-        The "mean" over the sequence (as in the paper), or its "last" place.
+        The "mean" over the sequence (as in the paper), its "last" place, or the class token "cls"
+        in front of it, where there is one.
     random_init_seed
         Random weights from this seed, in a network of the same sizes.
     data_dir
         Folder of downloaded files, relative to the repository.
     **options
-        The options of the family: see `imagegpt.Options` and `huggingface.Options`.
+        The options of the family: see `imagegpt.Options` and `huggingface.Options`. For every model
+        there are two more, which change names and no array: `title` (str), what tables and captions
+        call it, and `weights_note` (str), what they say of its weights, such as "4-bit weights
+        dequantised".
 
     Raises
     ------
@@ -136,6 +144,11 @@ def source(
     _require_one_of(DTYPES, dtype, "dtype")
     _require_one_of(SITES, site, "site")
     _require_one_of(POOLS, pool, "pool")
+    said = {name: options[name] for name in SAID if name in options}
+    for name, value in said.items():
+        if not isinstance(value, str):
+            raise UserError(f"{name} is {value!r}; expected text: correct model_options")
+    options = {name: value for name, value in options.items() if name not in SAID}
     found = ModelSource(
         name_or_path=str(name_or_path),
         checkpoint=str(checkpoint) if checkpoint else None,
@@ -146,9 +159,59 @@ def source(
         data_dir=str(data_dir),
         device=str(device),
         options=tuple(sorted(options.items())),
+        **said,
     )
     found.require_options_that_fit()
     return found
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """A hub name with a revision, "EleutherAI/pythia-160m@step1000", as its two parts.
+
+    The second is None where none is named. A folder that exists is taken as it is.
+    """
+    if "@" not in name or Path(name).expanduser().is_dir():
+        return name, None
+    name, _, revision = name.rpartition("@")
+    return name, revision
+
+
+def revisions(model: str, revision: str, checkpoints: Mapping) -> list[tuple[str, str]]:
+    """Every name and revision of the hub that a run reads, each once.
+
+    Parameters
+    ----------
+    model, revision
+        The model of the run.
+    checkpoints
+        Name -> a hub name, with a revision behind "@" or without; "untrained" or None has no file.
+    """
+    found = [(model, revision)]
+    for checkpoint in checkpoints.values():
+        if checkpoint not in (None, UNTRAINED):
+            name, at = split_revision(checkpoint)
+            found.append((name, at or "main"))
+    return list(dict.fromkeys(found))
+
+
+def source_of_checkpoint(model: str, checkpoint: str, **settings) -> ModelSource:
+    """The source of one checkpoint of a training.
+
+    Parameters
+    ----------
+    model
+        "igpt", whose checkpoints are files; any other model's are models themselves.
+    checkpoint
+        A file; or a hub name, with a revision behind "@" or without, or a folder.
+    settings
+        The other parameters of `source`.
+    """
+    if model == IMAGEGPT:
+        return source(model, checkpoint, **settings)
+    name, revision = split_revision(checkpoint)
+    if revision is not None:
+        settings = settings | {"revision": revision}
+    return source(name, **settings)
 
 
 @dataclass(frozen=True)
@@ -168,12 +231,20 @@ class ModelSource:
     data_dir: str = "data"
     device: str = "auto"
     options: tuple[tuple[str, object], ...] = ()
+    title: str = ""
+    weights_note: str = ""
 
     @property
     def name(self) -> str:
-        """The name of the model in tables and messages."""
-        name = self.checkpoint or self.name_or_path
-        return name if self.random_init_seed is None else f"{name} (untrained)"
+        """The name of the model in tables, captions and messages.
+
+        A folder outside the repository is called by its last part: where it lies says something of
+        a machine, and nothing of the model.
+        """
+        name = self.title or self.checkpoint or without_place(self.name_or_path)
+        if self.random_init_seed is not None:
+            return f"{name} (untrained)"
+        return f"{name} ({self.weights_note})" if self.weights_note else name
 
     def load(self) -> imagegpt.ImageGPTModel | huggingface.HFModel:
         """The model itself, on its device: see the function `load`."""
@@ -256,12 +327,14 @@ class ModelSource:
                 f"checkpoint is {self.checkpoint!r}, but {self.name_or_path} is a Hugging Face "
                 "model; leave it out, or set model to igpt"
             )
+        if self.pool == "cls" and family is imagegpt:
+            raise UserError(f"{self.name} has no class token; expected pool mean or last")
         known = [field.name for field in fields(family.Options)]
         for name in given:
             if name not in known:
                 raise UserError(
                     f"model {self.name_or_path} has no option {name!r}; expected "
-                    f"{', '.join(known)}: correct model_options"
+                    f"{', '.join(known)}, title, weights_note: correct model_options"
                 )
         options = self._options()  # which checks their values
         if family is not imagegpt:
@@ -282,7 +355,7 @@ class ModelSource:
         """The module that loads this model."""
         if self.name_or_path == IMAGEGPT:
             return imagegpt
-        folder = self._folder()
+        folder = self.folder()
         if folder is None:
             # Nothing is there yet that could tell.
             is_imagegpt = self.name_or_path.startswith("openai/imagegpt-")
@@ -314,9 +387,10 @@ class ModelSource:
             return None
         if self.name_or_path == IMAGEGPT:
             return find_checkpoint(self.checkpoint, self.data_dir)
-        return self._folder() or self.name_or_path
+        return self.folder() or self.name_or_path
 
-    def _folder(self) -> Path | None:
+    def folder(self) -> Path | None:
+        """Where a hub model lies on this machine, or None where it is not here yet."""
         revision = dict(self.options).get("revision")
         return find_folder(self.name_or_path, self.data_dir, revision)
 
@@ -347,6 +421,11 @@ def find_checkpoint(checkpoint: str, data_dir: str) -> Path:
         f"checkpoint {checkpoint} is missing: expected {expected}; run 01_download, or correct the "
         "run file"
     )
+
+
+def without_place(name: str) -> str:
+    """The last part of a folder that is named from the root or from home; other names as is."""
+    return Path(name).name if name.startswith(("/", "~")) else name
 
 
 def _require_one_of(allowed: tuple[str, ...], value: object, what: str) -> None:
