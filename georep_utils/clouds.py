@@ -15,7 +15,9 @@ folder, whoever asks: another chapter, another run, a variant of a run. Another 
 folder beside it, and nothing is overwritten. A folder takes its name when it is whole; while it
 grows it is locked, and a second process waits for it.
 
-A cloud can also be brought from elsewhere (`bring`): arrays of another tool, read in place.
+A cloud can also be brought from elsewhere (`bring`): arrays of another tool, read in place. And the
+samples themselves are a cloud (`represent_input`), whose layers are plain arrays of the input, so
+that whatever is measured of a network can be measured of its input, too.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -181,10 +184,14 @@ def recipe_of(source, dataset, layers: Sequence[int] | None = None) -> dict:
     """
     return {
         "model": source.recipe(),
-        "data": {"name": dataset.name, "n_samples": len(dataset), "digest": dataset.digest()},
+        "data": _data_recipe(dataset),
         "layers": None if layers is None else list(layers),
         "code": io.code_digest(*EXTRACTION_CODE),
     }
+
+
+def _data_recipe(dataset) -> dict:
+    return {"name": dataset.name, "n_samples": len(dataset), "digest": dataset.digest()}
 
 
 def represent(
@@ -241,6 +248,66 @@ def represent(
 def _work_on_worker(source, load_data, folder: Path, numbers: np.ndarray) -> None:
     model = parallel.once(source.load)
     extraction.work(model, parallel.once(load_data), folder, numbers)
+
+
+def represent_input(dataset, baselines: Sequence) -> Cloud:
+    """The samples themselves as a cloud: found where its recipe was met before, made else.
+
+    Parameters
+    ----------
+    dataset : a `Dataset`.
+    baselines
+        What each layer is, in order: objects with a name, a recipe (what the array depends on
+        beside the samples) and a function `make` that gives it, (N, width) float32.
+
+    Raises
+    ------
+    UserError
+        For no baseline, and for an array that has not a row a sample.
+    """
+    if not baselines:
+        raise UserError(f"no baseline of {dataset.name}; expected one array of its samples or more")
+    recipe = {
+        "input": [{"name": part.name} | part.recipe for part in baselines],
+        "data": _data_recipe(dataset),
+    }
+    folder = _folder_of(recipe, f"{dataset.name}-{len(dataset)}-input")
+    if not _is_whole(folder, recipe):
+        with io.lock(folder.with_name(f".{folder.name}.lock"), f"making {folder.name}"):
+            if not _is_whole(folder, recipe):
+                _write_input(folder, dataset, baselines)
+                _promote(folder, recipe)
+    return open_cloud(folder)
+
+
+def _write_input(folder: Path, dataset, baselines: Sequence) -> None:
+    """Write the arrays of `baselines` and a description where the cloud in `folder` grows."""
+    growing = extraction.partial_of(folder)
+    shutil.rmtree(growing, ignore_errors=True)
+    growing.mkdir(parents=True)
+    began = time.perf_counter()
+    for layer, part in enumerate(baselines):
+        array = np.asarray(part.make(), np.float32)
+        if array.ndim != 2 or len(array) != len(dataset):
+            raise UserError(
+                f"baseline {part.name} has shape {array.shape}; expected a row for each of "
+                f"{len(dataset)} samples"
+            )
+        np.save(extraction.layer_file(growing, layer), array)
+    for side in extraction.SIDES:
+        values = getattr(dataset, side)
+        if values is not None:
+            np.save(growing / f"{side}.npy", np.asarray(values), allow_pickle=False)
+    about = {
+        "layers": list(range(len(baselines))),
+        "layer_names": [part.name for part in baselines],
+        "n_blocks": max(1, len(baselines) - 1),
+        "n_samples": len(dataset),
+        "model": "the input itself",
+        "dataset": dataset.name,
+        "seconds": time.perf_counter() - began,
+    }
+    io.write_json(growing / "cloud.json", about)
 
 
 def extract(
@@ -307,9 +374,24 @@ def _promote(folder: Path, recipe: dict) -> None:
 
 
 def assign(paths: RunPaths, **clouds: Cloud) -> None:
-    """Write down which clouds a run uses, by name (`trained`, `untrained`)."""
+    """Write down which clouds a run uses, by name.
+
+    The names are `trained`; `untrained_name(0)`, `untrained_name(1)`, .. for the same network with
+    random weights; and `input` for the samples themselves.
+    """
     io.write_json(paths.clouds, {name: cloud.folder.name for name, cloud in clouds.items()})
     io.note_written(paths.clouds)
+
+
+def untrained_name(number: int) -> str:
+    """The name of the untrained network of a run's first, second, .. seed."""
+    return "untrained" if number == 0 else f"untrained-{number}"
+
+
+def untrained_of(run_clouds: dict[str, Cloud]) -> list[Cloud]:
+    """The untrained networks among the clouds of a run, in the order of their seeds."""
+    names = takewhile(run_clouds.__contains__, map(untrained_name, count()))
+    return [run_clouds[name] for name in names]
 
 
 def keep_neighbors(paths: RunPaths, maxk: int, range_max: int) -> None:
