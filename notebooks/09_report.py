@@ -69,8 +69,8 @@ pd.set_option("display.max_colwidth", None)  # a statement is shown whole
 archives = Path(released_dir)
 theirs = published.published_curves(archives if archives.is_dir() else None)
 of_runs, left_out = evidence.of_runs(rules, results)
-weights = {one.model: one.weights for one in of_runs}
-networks = evidence.of_paper(theirs, weights) + of_runs
+weights_read = {one.model: one.weights for one in of_runs}
+networks = evidence.of_paper(theirs, weights_read) + of_runs
 
 # %%
 verdicts, not_judged = evidence.judge(networks, k)
@@ -80,11 +80,14 @@ left_out |= not_judged
 # %% tags=["hide-input"]
 table = evidence.words(pd.concat([of_findings, verdicts]))
 shown = table.style.map(figures.VERDICT_STYLES.__getitem__)
-shown = shown.map_index(lambda name: "font-weight: bold" if name[1] == "." else "")
-wrapped = {"selector": "tbody th", "props": "white-space: normal; min-width: 13rem"}
-shown.format_index(escape="html", axis=0).format_index(
-    escape="html", axis=1
-).set_table_styles([wrapped])
+is_finding = {name: name[1] == "." for name in table.index}
+looks = {True: "font-weight: bold", False: "font-weight: normal"}
+shown = shown.map_index(lambda name: looks[is_finding[name]])
+wrapped = {
+    "selector": "tbody th",
+    "props": "white-space: normal; min-width: 13rem; text-align: left",
+}
+shown.format_index(escape="html", axis=1).set_table_styles([wrapped])
 
 # %% tags=["hide-input"]
 io.note_facts(judged=len(of_runs) > 0, left_out=len(left_out) > 0)
