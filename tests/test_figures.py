@@ -345,3 +345,13 @@ def test_a_profile_that_singles_out_no_layer_has_no_mark():
     nothing = SemanticLayer(None, None, 0.0, None, None, "none")
     figure = figures.profile_with_controls(profile(), controls(), N_BLOCKS, "net", nothing)
     assert "after the peak" not in " ".join(text.get_text() for text in texts(figure))
+
+
+def test_a_control_of_which_one_measure_is_known_is_drawn_in_that_panel():
+    cases = each("control", ["as written", "length in place of labels"])
+    cases.loc[cases.control == "length in place of labels", "id"] = np.nan
+    figure = figures.language_controls(cases, 10)
+    dimension, overlap = figure.axes
+    drawn = [np.isfinite(line.get_ydata()).any() for line in dimension.lines]
+    assert drawn == [True, False]
+    assert all(np.isfinite(line.get_ydata()).any() for line in overlap.lines)
