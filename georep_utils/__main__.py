@@ -1,4 +1,4 @@
-"""The commands: python -m georep_utils run | list | book | clean | cost.
+"""The commands: python -m georep_utils new | run | list | book | clean | cost.
 
 Exit status: 0 when all went well, 2 for input that can't be used, 1 for anything that failed on the
 way, 130 when stopped from the keyboard.
@@ -36,6 +36,17 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m georep_utils", description="Run the notebooks, build the book."
     )
     commands = top.add_subparsers(dest="command", required=True)
+    new = commands.add_parser("new", help="write a run file for a model and a table")
+    new.add_argument("name", help="name of the new run")
+    new.add_argument("--model", required=True, help="a model of the hub, or a folder")
+    new.add_argument(
+        "--table",
+        required=True,
+        metavar="FILE",
+        help="csv, tsv, jsonl, parquet, FASTA, texts one a line, or a folder of class folders",
+    )
+    new.add_argument("--input", default="", metavar="COLUMN", help="what the model reads")
+    new.add_argument("--label", default="", metavar="COLUMN", help="the classes")
     run = commands.add_parser("run", help="run the notebooks of a run, as far as something changed")
     run.add_argument("run", help="name of a run, or path of a run file")
     run.add_argument(
@@ -67,6 +78,28 @@ def parser() -> argparse.ArgumentParser:
     cost.add_argument("run", help="name of a run, or path of a run file")
     cost.add_argument("-p", "--parameter", type=assignment, action="append", default=[])
     return top
+
+
+def command_new(given: argparse.Namespace) -> None:
+    """Write a run file, and say how to go on."""
+    from georep_utils import cost, io, new_run
+    from georep_utils.workflow import runs
+
+    name = io.safe_name(given.name, "name of the run")
+    if name in runs.run_files():
+        raise UserError(f"there is a run named {name}; take another name, or remove its file")
+    wanted = new_run.Wanted(name, given.model, given.table, given.input, given.label)
+    text = new_run.run_file(wanted)
+    file = runs.new_file(name)
+    with io.atomic(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    try:
+        cost.check(runs.all_parameters(runs.read_run(name)))
+    except UserError:
+        file.unlink()
+        raise
+    print(f"wrote {file}\nnext: python -m georep_utils run {name}")
+    print("then: python -m georep_utils book")
 
 
 def command_run(given: argparse.Namespace) -> None:
@@ -118,6 +151,7 @@ def command_cost(given: argparse.Namespace) -> None:
 
 
 COMMANDS = {
+    "new": command_new,
     "run": command_run,
     "list": command_list,
     "book": command_book,

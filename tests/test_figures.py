@@ -467,3 +467,13 @@ def test_a_case_whose_input_is_not_known_stands_apart_from_the_axis_of_shares():
     axis = figures.meaning(cases()).axes[0]
     known, other, apart = (container.lines[0].get_xdata()[0] for container in axis.containers)
     assert (known, other) == (0.9, 0.6) and apart < min(axis.get_xticks())
+
+
+def test_a_control_of_which_one_measure_is_known_is_drawn_in_that_panel():
+    cases = each("control", ["as written", "length in place of labels"])
+    cases.loc[cases.control == "length in place of labels", "id"] = np.nan
+    figure = figures.language_controls(cases, 10)
+    dimension, overlap = figure.axes
+    drawn = [np.isfinite(line.get_ydata()).any() for line in dimension.lines]
+    assert drawn == [True, False]
+    assert all(np.isfinite(line.get_ydata()).any() for line in overlap.lines)

@@ -162,6 +162,57 @@ def test_the_mean_is_over_residues_and_special_tokens_join_only_on_request(load)
     assert residues.lengths(PROTEINS).tolist() == [len(sequence) + 2 for sequence in PROTEINS]
 
 
+def test_the_first_tokens_can_be_left_out_of_the_mean(load):
+    text = "a film that moves"
+    assert np.flatnonzero(load("bert").tokens([text])[1][0]).tolist() == [1, 2, 3, 4]
+    assert np.flatnonzero(load("bert", skip_first=1).tokens([text])[1][0]).tolist() == [2, 3, 4]
+    with_special = load("bert", skip_first=2, special_tokens=True).tokens([text])[1][0]
+    assert np.flatnonzero(with_special).tolist() == [0, 3, 4, 5]
+    np.testing.assert_allclose(with_special.sum(), 1)
+    left_out = Dataset("some", "text", ["slowly"])
+    with pytest.raises(UserError, match="sample 0 has no token to average over"):
+        load("gpt2", skip_first=1).check(left_out)
+
+
+def test_the_class_token_is_the_special_one_in_front(load, pictures):
+    weights = load("bert", pool="cls").tokens(TEXTS)[1]
+    np.testing.assert_allclose(weights[:, 0], 1)
+    np.testing.assert_allclose(weights.sum(1), 1)
+    weights = load("vit", pool="cls").pixels(pictures)[1]
+    np.testing.assert_allclose(weights[0], [1] + [0] * 16)
+    with pytest.raises(UserError, match="puts no class token before sample 0"):
+        load("gpt2", pool="cls").check(Dataset("some", "text", TEXTS))
+
+
+def test_the_class_token_is_what_transformers_gives(load, pictures):
+    model = load("vit", pool="cls")
+    with torch.inference_mode():
+        pixels = model.pixels(pictures)[0]
+        ours = model.forward(pictures)[-1]
+        theirs = model.net(**pixels).last_hidden_state[:, 0]
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_images_are_read_at_the_size_that_is_asked_for(tmp_path, pictures):
+    config = tr.Dinov2Config(
+        image_size=32, patch_size=8, hidden_size=32, num_hidden_layers=2, num_attention_heads=2
+    )
+    tr.Dinov2Model(config).save_pretrained(tmp_path)
+    tr.BitImageProcessorPil(size={"shortest_edge": 48}, crop_size=32).save_pretrained(tmp_path)
+    small, large = (models.load(str(tmp_path), image_size=size) for size in (None, 64))
+    assert small.pixels(pictures)[0]["pixel_values"].shape == (3, 3, 32, 32)
+    batch, weights = large.pixels(pictures)
+    assert batch["pixel_values"].shape == (3, 3, 64, 64) and weights.shape == (3, 65)
+    assert large.forward(pictures)[0].shape == (3, 32)
+
+
+def test_options_of_images_and_texts_are_not_mixed_up(saved):
+    with pytest.raises(UserError, match="reads images of its own size only"):
+        models.load(saved("vit"), image_size=64)
+    with pytest.raises(UserError, match="skip_first is 1, but .* reads images"):
+        models.load(saved("vit"), skip_first=1)
+
+
 def test_image_patches_are_averaged_without_the_class_token(load, pictures):
     batch, weights = load("vit").pixels(pictures)
     assert batch["pixel_values"].shape == (3, 3, 32, 32)

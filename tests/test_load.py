@@ -17,7 +17,7 @@ from tf_checkpoint_writer import write_tf_checkpoint
 
 from georep_utils.io import REPOSITORY, UserError
 from georep_utils.models import imagegpt
-from georep_utils.models.load import load, source
+from georep_utils.models.load import load, revisions, source, source_of_checkpoint, split_revision
 
 DATA = Path(__file__).parent / "data"
 OPENAI = str(DATA / "igpt_ar_4shards/model.ckpt-1000000")
@@ -126,6 +126,10 @@ def test_options_that_a_hub_model_has_not_are_named(tmp_path):
             {"special_tokens": "yes"},
             "special_tokens is 'yes'; expected true or false",
         ),
+        ("some/model", {"skip_first": -1}, "skip_first is -1; expected a whole number of tokens"),
+        ("some/model", {"image_size": 0}, "image_size is 0; expected a whole number of pixels"),
+        ("some/model", {"title": 3}, "title is 3; expected text"),
+        ("igpt", {"pool": "cls", "checkpoint": "x"}, "x has no class token"),
         ("some/model", {"max_length": "long"}, "max_length is 'long'"),
         ("some/model", {"max_length": 0}, "max_length is 0"),
         ("some/model", {"kind": "music"}, "kind is 'music'; expected one of text, protein, image"),
@@ -151,6 +155,30 @@ def test_a_source_refuses_wrong_values_before_any_file_is_there(name, options, c
 
 
 # -------------------------------------------------------------------------------------- the sources
+
+
+def test_a_title_and_a_note_on_the_weights_are_shown_and_change_no_file(esm):
+    plain = source(esm)
+    titled = source(esm, title="ESM", weights_note="4-bit weights dequantised")
+    assert plain.name == Path(esm).name and "/" not in plain.name
+    assert titled.name == "ESM (4-bit weights dequantised)"
+    # Random weights have nothing to do with those that the note is about.
+    assert titled.untrained(0).name == "ESM (untrained)"
+    changed = {key for key, value in titled.recipe().items() if value != plain.recipe()[key]}
+    assert changed == {"model"}
+
+
+def test_a_checkpoint_may_be_a_file_a_revision_or_a_folder(tmp_path):
+    assert split_revision("a/b@step1000") == ("a/b", "step1000")
+    assert split_revision("a/b") == ("a/b", None)
+    folder = tmp_path / "model@home"
+    folder.mkdir()
+    assert split_revision(str(folder)) == (str(folder), None)
+    found = source_of_checkpoint("a/b", "a/b@step1", data_dir="somewhere")
+    assert (found.name_or_path, dict(found.options)) == ("a/b", {"revision": "step1"})
+    assert source_of_checkpoint("igpt", "x@y.safetensors").checkpoint == "x@y.safetensors"
+    steps = {"none": "untrained", "one": "a/b@step1", "last": "a/b", "again": "a/b@step1"}
+    assert revisions("a/b", "main", steps) == [("a/b", "main"), ("a/b", "step1")]
 
 
 def test_a_source_travels_and_loads_the_same_model(esm):

@@ -162,3 +162,11 @@ def test_no_folder_of_this_machine_is_named_for_a_file_elsewhere(repository, tmp
     path = tmp_path_factory.mktemp("cache") / "model.bin"
     path.write_bytes(b"1")
     assert needs.fetched_files([path], "data").file[0] == f"{path.parent.name}/model.bin"
+
+
+def test_a_bundled_file_is_not_one_of_yours():
+    bundled = {"path": "assets/wordnet/glosses.csv.gz"}
+    assert needs.own_files(bundled, "data").empty
+    verified = needs.verify_bundled("assets/wordnet/manifest.json")
+    assert verified.file.tolist() == ["assets/wordnet/LICENSE", bundled["path"]]
+    assert verified.bytes.sum() < 1e6

@@ -22,6 +22,7 @@ from georep_utils.data import datasets
 from georep_utils.data.download import SHARDS, STEPS, openai_checkpoint
 from georep_utils.io import REPOSITORY, RunPaths, UserError
 from georep_utils.models import imagegpt
+from georep_utils.models import load as models
 from georep_utils.workflow import runs, stages
 
 DEPTH = {"s": (24, 8), "m": (36, 8), "l": (48, 16)}  # blocks and heads of OpenAI's models
@@ -561,6 +562,147 @@ def test_training_dynamics_go_over_every_step(openai, here, execute):
     assert list(map(str, by_step.groups)) == ["untrained", *map(str, STEPS)]
     assert by_step.size().tolist() == [50] * 5
     assert by_step.id.max().nunique() == 5
+
+
+# ---------------------------------------------------------------------------- models of the hub
+
+
+def labelled_texts(here, n=120):
+    """A table of texts of words that the models of these tests know, in two classes."""
+    rng = np.random.default_rng(0)
+    lines = ["text,label"]
+    for i in range(n):
+        lines.append(f"{' '.join(rng.choice(WORDS[4:], 4 + i % 20))},{'ab'[i % 2]}")
+    path = here / "data/datasets/texts.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return {
+        "data_dir": str(here / "data"),
+        "dataset_options": {"path": "texts.csv", "input_column": "text", "label_column": "label"},
+    }
+
+
+PYTHIA = "EleutherAI/pythia-160m"
+
+
+@pytest.fixture(scope="module")
+def pythia(tmp_path_factory):
+    """Three revisions of a GPT-NeoX: the main one, and two of its training."""
+    found = {}
+    for seed, revision in enumerate(["main", "step0", "step1000"]):
+        folder = tmp_path_factory.mktemp(revision)
+        build("neox", folder)
+        net = tr.AutoModel.from_pretrained(folder)
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for weight in net.parameters():
+                weight.add_(0.3 * torch.randn_like(weight))
+        net.save_pretrained(folder)
+        found[revision] = folder
+    return found
+
+
+def pythia_hub(pythia):
+    others = {revision: folder for revision, folder in pythia.items() if revision != "main"}
+    return serve_hub({PYTHIA: pythia["main"]}, revisions={PYTHIA: others})
+
+
+STEPS_OF_PYTHIA = {
+    "start": f"{PYTHIA}@step0",
+    "early": f"{PYTHIA}@step1000",
+    "end": PYTHIA,
+}
+
+
+def test_training_dynamics_read_revisions_of_the_hub(pythia, here, execute):
+    given = labelled_texts(here) | {"checkpoints": STEPS_OF_PYTHIA}
+    with pythia_hub(pythia) as server:
+        execute("pythia-160m", ["01"], download__hub_endpoint=server.url, **given)
+    folders = {path.name for path in (here / "data/hub/EleutherAI").iterdir()}
+    assert folders == {"pythia-160m", "pythia-160m@step0", "pythia-160m@step1000"}
+    scope = execute("pythia-160m", ["06"], training_dynamics__decimation=1, **given)
+    for name, revision in zip(STEPS_OF_PYTHIA, ["step0", "step1000", "main"], strict=True):
+        files = scope["source_of"](STEPS_OF_PYTHIA[name]).recipe()["files"]
+        served = hashlib.sha256((pythia[revision] / "model.safetensors").read_bytes()).hexdigest()
+        assert files["model.safetensors"] == served
+        # What is read is what that revision computes, and not another.
+        own = models.load(str(pythia[revision]), device="cpu").forward(scope["data"].inputs[:3])
+        np.testing.assert_allclose(scope["found"][name][3][:3], own[3], atol=1e-5)
+    dynamics = pd.read_csv(here / "book/results/pythia-160m/training_dynamics.csv")
+    by_step = dynamics.groupby("checkpoint", sort=False)
+    assert list(by_step.groups) == [*STEPS_OF_PYTHIA]
+    assert by_step.size().tolist() == [4, 4, 4] and by_step.id.max().nunique() == 3
+
+
+def test_a_revision_that_does_not_exist_is_named_before_anything_else(pythia, here, execute):
+    given = labelled_texts(here) | {"checkpoints": {"none": f"{PYTHIA}@step7", "end": PYTHIA}}
+    with pythia_hub(pythia) as server, pytest.raises(UserError, match="no revision 'step7'"):
+        execute("pythia-160m", ["01"], download__hub_endpoint=server.url, **given)
+
+
+@pytest.mark.parametrize("moved, said", [(False, "no"), (True, "yes")])
+def test_a_movement_of_a_flat_top_is_not_claimed(moved, said, here, execute, monkeypatch):
+    """Two checkpoints with one flat profile show no movement, whatever their highest layers."""
+    turn = iter([0, 3] if moved else [1, 2])
+
+    def profile(layers, *args, **options):
+        top = next(turn)
+        ids = np.where(np.arange(len(layers)) == top, 10.0 + 5 * moved, 9.9)
+        rows = {"layer": list(layers), "id": ids, "id_err": 0.2, "label_overlap": 0.5}
+        return pd.DataFrame(rows)
+
+    monkeypatch.setattr("georep_utils.geometry.quick_profile.quick_profile", profile)
+    glued = {}
+    monkeypatch.setattr("myst_nb.glue", lambda key, value, display: glued.update({key: value}))
+    given = labelled_texts(here)
+    for step in ("step0", "main"):
+        folder = here / f"data/hub/{PYTHIA}{'' if step == 'main' else '@' + step}"
+        folder.mkdir(parents=True)
+        build("neox", folder)
+    steps = {"start": f"{PYTHIA}@step0", "end": PYTHIA}
+    execute("pythia-160m", ["06"], checkpoints=steps, **given)
+    assert glued["moved"] == said
+    assert glued["change-verdict"] == "not told from that of the first"
+
+
+def test_language_controls_rewrite_the_texts_and_leave_tokens_out(hub, here, execute):
+    given = labelled_texts(here, 200) | {"model": str(hub[GPT2])}
+    scope = execute("gpt2-xl", ["14"], language_controls__decimation=1, **given)
+    controls = pd.read_csv(here / "book/results/gpt2-xl/language_controls.csv")
+    named = list(controls.control.unique())
+    assert named[0] == "as written, mean" and len(named) == 7
+    # GPT-2 puts no special token before a text, so there is no case for it.
+    assert "special tokens counted" not in named
+    assert (controls.groupby("control").size() == 13).all()
+    found = scope["found"]
+    written = found["as written, mean"]
+    # Positions tell shuffled words from those as written; without them the mean would be the same.
+    assert not np.allclose(written[5], found["words shuffled"][5], atol=1e-3)
+    ids = scope["reader"].encode(scope["data"].inputs[:1])[0][0]
+    assert len(ids) == scope["n_tokens"][0]
+    # Texts of four to 23 words: neighbours in the deepest layer say nothing that chance would not
+    # also say, but the overlap with groups of length is a share.
+    length = pd.read_csv(here / "book/results/gpt2-xl/text_lengths.csv")
+    assert length.length_overlap.between(0, 1).all() and len(length) == 13
+
+
+def test_special_tokens_are_a_case_where_there_are_any(here, tmp_path_factory, execute):
+    folder = build("bert", tmp_path_factory.mktemp("bert"))
+    given = labelled_texts(here) | {"model": str(folder)}
+    scope = execute("gpt2-xl", ["14"], language_controls__decimation=1, **given)
+    assert scope["n_special"] == 2 and "special tokens counted" in scope["found"]
+
+
+@pytest.mark.parametrize(
+    "run", ["smollm2-135m", "dinov2-small", "dinov2-small-fashion", "antiberty"]
+)
+def test_the_runs_of_real_models_name_the_hub_and_a_title(run):
+    given = runs.parameters_of(runs.read_run(run))["02_extract"]
+    assert given["model_options"]["title"] and not given["model"].startswith("/")
+    # A folder stands in for the hub by one parameter, and captions do not change.
+    stands_in = runs.parameters_of(runs.read_run(run), {"model": "/some/folder"})["02_extract"]
+    options = stands_in["model_options"]
+    assert models.source(stands_in["model"], **options).name == options["title"]
 
 
 # ----------------------------------------------------------------------------------- all notebooks

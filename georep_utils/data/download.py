@@ -250,6 +250,25 @@ def hub_model(
     return folder
 
 
+def hub_config(name: str, endpoint: str | None = None) -> Path:
+    """A folder with the configuration of a hub model, which is all that is fetched of it.
+
+    Raises
+    ------
+    UserError
+        For a name that the hub does not have, and a hub that can't be reached.
+    """
+    hub_folder(name)  # which checks the name
+    commit = _list_model(name, endpoint, "main").commit  # which says at once what is wrong
+    try:
+        file = huggingface_hub.hf_hub_download(
+            name, "config.json", revision=commit, endpoint=endpoint
+        )
+    except Exception as error:  # as in `_list_model`
+        raise _explain(name, "main", error) from None
+    return Path(file).parent
+
+
 def hub_folder(name: str, data_dir: str | Path = "data", revision: str = "main") -> Path:
     """Where a revision of a hub model goes below the data folder.
 

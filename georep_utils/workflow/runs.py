@@ -63,6 +63,16 @@ def run_files() -> dict[str, Path]:
     return found
 
 
+def new_file(name: str) -> Path:
+    """Where a run file goes that is written for its user: among the others of the repository.
+
+    Where results are kept elsewhere (GEOREP_ROOT), it is kept with them.
+    """
+    if io.root() == REPOSITORY:
+        return REPOSITORY / "notebooks/runs" / f"{name}.yml"
+    return RunPaths(name).work / "run.yml"
+
+
 def register(run: Mapping) -> None:
     """Let a run file that lies elsewhere be found by the name of its run.
 
