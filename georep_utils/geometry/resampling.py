@@ -32,10 +32,11 @@ general theory for jackknife variance estimation, Annals of Statistics 17.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
 from georep_utils.io import UserError
@@ -324,6 +325,65 @@ def twonn_fit(distances: np.ndarray, fraction: float = 0.98) -> float:
     x = log_ratios[:n_fitted]
     y = -np.log1p(-np.arange(1, n_fitted + 1) / len(log_ratios))
     return float(x @ y / (x @ x))
+
+
+def to_rows(replicates: np.ndarray, layers: Sequence[int], **facts) -> pd.DataFrame:
+    """Replicates as a table that can be written to a file.
+
+    Parameters
+    ----------
+    replicates : (n_groups - 1, 2, L) array
+        As for `jackknife`.
+    layers : sequence of L int
+        The layers that the statistics are of.
+    facts
+        Columns with one value, such as quantity="intrinsic_dimension".
+
+    Returns
+    -------
+    DataFrame
+        Rows layer, division, half, value, and the facts.
+    """
+    replicates = np.asarray(replicates, dtype=float)
+    if replicates.ndim != 3 or replicates.shape[1:] != (2, len(layers)):
+        raise UserError(
+            f"replicates of shape {replicates.shape} for {len(layers)} layers: expected "
+            f"(divisions, 2, {len(layers)}); stack the layers last"
+        )
+    places = [range(len(replicates)), range(2), layers]
+    index = pd.MultiIndex.from_product(places, names=["division", "half", "layer"])
+    table = index.to_frame(index=False).assign(value=replicates.ravel(), **facts)
+    table = table.sort_values(["layer", "division", "half"], ignore_index=True)
+    return table[["layer", "division", "half", "value", *facts]]
+
+
+def from_rows(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Layers and replicates from the rows of one statistic, as `to_rows` made them.
+
+    Returns
+    -------
+    layers : (L,) int array
+    replicates : (n_groups - 1, 2, L) array
+
+    Raises
+    ------
+    UserError
+        Two values of one layer in one half (several statistics), or none.
+    """
+    keys = ["division", "half", "layer"]
+    if table.duplicated(keys).any():
+        raise UserError(
+            "the replicates hold several values of one layer in one half: expected one statistic; "
+            "select its quantity and k first"
+        )
+    wide = table.pivot(index=["division", "half"], columns="layer", values="value")
+    if wide.isna().any(axis=None) or len(wide) % 2 or wide.empty:
+        raise UserError(
+            "the replicates lack values of some layer in some half: expected both halves of every "
+            "division; write the table again"
+        )
+    values = wide.sort_index().to_numpy().reshape(len(wide) // 2, 2, -1)
+    return wide.columns.to_numpy(dtype=int), values
 
 
 def likelihood_error(ids: np.ndarray, n_ratios: int) -> np.ndarray:
