@@ -70,6 +70,7 @@ CONTROL_STYLES = {  # colour, line, marker
     "Gaussian, same covariance": ("#7b3fa0", "-.", "D"),
 }
 INPUT_STYLES = [("#4d9221", ":"), ("#8c6bb1", "-."), ("#33333b", "-")]
+INPUT_COLOURS = ["#b5651d", "#7b3fa0"]
 THRESHOLD = "#27d3c3"
 VERDICT_STYLES = {  # of cells in a table; readable on light and on dark pages
     "yes": "background-color: #cfe8cf; color: #123a16",
@@ -844,15 +845,20 @@ def training_dynamics(dynamics: pd.DataFrame, label_k: int, note: str = "") -> F
     return _note(_id_and_overlap(cases, styles, label_k, "trained for"), note)
 
 
-def listening_places(places: pd.DataFrame, label_k: int, note: str = "") -> Figure:
+def listening_places(
+    places: pd.DataFrame, label_k: int, note: str = "", baselines: pd.DataFrame | None = None
+) -> Figure:
     """Dimension and label overlap, read at several places of a block and pooled in several ways.
 
     Parameters
     ----------
     places : DataFrame
-        Columns site, pool, depth, id, id_err, label_overlap; the paper's choice first.
+        Columns site, pool, depth, id, id_err, label_overlap and, where known, label_overlap_err;
+        the paper's choice first.
     label_k : int
         Number of neighbours of the label overlap.
+    baselines : DataFrame, optional
+        What the input reaches: columns baseline, overlap.
     """
     cases = list(places.groupby(["site", "pool"], sort=False))
     first_pool = places.pool.iloc[0]
@@ -865,7 +871,11 @@ def listening_places(places: pd.DataFrame, label_k: int, note: str = "") -> Figu
         }
         for i, ((site, pool), _) in enumerate(cases)
     ]
-    return _note(_id_and_overlap(cases, styles, label_k, "read at, pooled by"), note)
+    figure = _id_and_overlap(cases, styles, label_k, "read at, pooled by")
+    if baselines is not None:
+        _levels(figure.axes[1], baselines.baseline, baselines.overlap)
+        _legend(figure.axes[1])
+    return _note(figure, note)
 
 
 def language_controls(controls: pd.DataFrame, label_k: int, note: str = "") -> Figure:
@@ -969,43 +979,160 @@ def label_overlap(
     semantic_layer: int | None = None,
     note: str = "",
     run: str = "",
+    baselines: pd.DataFrame | None = None,
 ) -> Figure:
-    """The paper's Fig. 4 for one run: trained and untrained; and for many numbers of neighbours.
+    """The paper's Fig. 4 for one run with its controls; and for many numbers of neighbours.
 
     Parameters
     ----------
     by_label : DataFrame
-        Columns network ("trained", "untrained"), k, depth, overlap and, where known, error.
+        Columns network ("trained", and any of "untrained", "untrained-1", ..), k, depth, overlap
+        and, where known, error.
     label_k, robustness_k : sequence of int
-        Numbers of neighbours in the left and in the right panel.
+        Numbers of neighbours in the left and in the right panel. Controls are drawn for the first.
     semantic_layer : int, optional
         The layer that the ID profile singled out, to be marked.
+    baselines : DataFrame, optional
+        What the input reaches: columns baseline, k, overlap.
     """
-    figure, axes = _panels(1, 2, height=4.1, sharey=True)
-    for network, part in by_label.groupby("network", sort=False):
-        trained = network == "trained"
-        for i, k in enumerate(label_k):
-            rows = part[part.k == k]
-            _curve(
-                axes[0, 0],
-                rows.depth,
-                rows.overlap,
-                _column(rows, "error"),
-                colour=colour(run) if trained else GREY,
-                label=f"{network}, k = {k}",
-                line=LINES[min(i, 3)],
-                marker="o" if trained else "s",
-                hollow=i > 0,
-            )
+    figure, axes = _panels(1, 2, height=4.4, sharey=True)
+    trained = by_label[by_label.network == "trained"]
+    for i, k in enumerate(label_k):
+        rows = trained[trained.k == k]
+        _curve(
+            axes[0, 0],
+            rows.depth,
+            rows.overlap,
+            _column(rows, "error"),
+            colour=colour(run),
+            label=f"trained, k = {k}",
+            line=LINES[min(i, 3)],
+            marker="o",
+            hollow=i > 0,
+        )
+    untrained = by_label[(by_label.network != "trained") & (by_label.k == label_k[0])]
+    _untrained_band(axes[0, 0], untrained, "overlap", f", k = {label_k[0]}")
+    if baselines is not None:
+        of_k = baselines[baselines.k == label_k[0]]
+        _levels(axes[0, 0], of_k.baseline, of_k.overlap, f", k = {label_k[0]}")
     if semantic_layer is not None:
         depth = semantic_layer / n_blocks
         _mark_layer(axes[0, 0], depth, "layer from the ID alone", depth, depth)
-    _curves_by_k(axes[0, 1], by_label[by_label.network == "trained"], robustness_k, "overlap")
+    _curves_by_k(axes[0, 1], trained, robustness_k, "overlap")
     for axis in axes[0]:
         _depth_axis(axis, "relative depth")
     _from_zero(axes[0, 0], r"label overlap  $\chi^{l,gt}_k$", 1.03)
-    _legend(axes[0, 0], "training")
+    _legend(axes[0, 0], "training and controls")
     _legend(axes[0, 1], "number of neighbours, trained", columns=2)
+    return _note(figure, note)
+
+
+def _untrained_band(axis: Axes, curves: pd.DataFrame, value: str, ending: str = "") -> None:
+    """Networks of random weights: one with its errors, or the range of several and their mean.
+
+    curves: columns network, depth, `value` and, where known, error.
+    """
+    n_networks = curves.network.nunique()
+    if not n_networks:
+        return
+    by_depth = curves.groupby("depth")[value]
+    mean = by_depth.mean()
+    one = n_networks == 1
+    name = "untrained" if one else f"{n_networks} untrained networks"
+    error = _column(curves, "error") if one else None
+    _curve(axis, mean.index, mean, error, colour=GREY, label=name + ending, line="--", marker="s")
+    if not one:
+        low, high = by_depth.min(), by_depth.max()
+        axis.fill_between(mean.index, low, high, color=GREY, alpha=0.3, lw=0)
+
+
+def _levels(axis: Axes, names: Sequence[str], values: Sequence[float], ending: str = "") -> None:
+    """What the input reaches, as dotted lines over all depths."""
+    for i, (name, value) in enumerate(zip(names, values, strict=True)):
+        axis.plot(
+            [0, 1],
+            [value, value],
+            color=INPUT_COLOURS[i % len(INPUT_COLOURS)],
+            linestyle=":",
+            marker=MARKERS[(i + 3) % len(MARKERS)],
+            label=_text(f"input: {name}{ending}"),
+        )
+
+
+def scoreboard(board: pd.DataFrame, label_k: int, note: str = "") -> Figure:
+    """What each way to choose a layer keeps of the best one, with the controls below a line.
+
+    Parameters
+    ----------
+    board : DataFrame
+        Columns choice, kind ("layer", "random", "input" or "untrained"), share, accuracy_share,
+        probe_share, in_best_set; the choices first. A row without numbers is left empty.
+    label_k : int
+        Number of neighbours of the label overlap.
+    """
+    figure, axes = _panels(height=1.4 + 0.34 * len(board))
+    axis = axes[0, 0]
+    places = -np.arange(len(board))
+    choices = board.kind.isin(["layer", "random"]).to_numpy()
+    scores = {
+        "share": ("label overlap, k = " + str(label_k), "o", CONTRAST[0]),
+        "accuracy_share": ("nearest neighbour's label", "^", CONTRAST[1]),
+        "probe_share": ("linear classifier", "D", CONTRAST[2]),
+    }
+    for i, (column, (name, marker, shade)) in enumerate(scores.items()):
+        # Side by side, for equal shares are common and would hide each other.
+        heights = places + 0.2 * (1 - i)
+        filled = choices if column != "share" else choices & (board.in_best_set.to_numpy() == 1)
+        values = board[column].to_numpy(float)
+        faces = [shade if full else "white" for full in filled]
+        edges = [shade if choice else GREY for choice in choices]
+        axis.plot([], [], marker, color=shade, label=name)
+        axis.scatter(values, heights, s=30, marker=marker, c=faces, edgecolors=edges, zorder=3)
+    if not choices.all():
+        axis.axhline(-choices.sum() + 0.5, color="black", lw=1)
+    axis.axvline(1, color="black", lw=0.8, ls=(0, (4, 3)))
+    axis.set_yticks(places, [_text(choice) for choice in board.choice])
+    axis.set_ylim(places[-1] - 0.6, 0.6)
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel("share of the best layer's")
+    axis.grid(axis="y", color="#eeeeee")
+    axis.set_axisbelow(True)
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=3, alignment="left")
+    return _note(figure, note)
+
+
+def id_against_overlap(table: pd.DataFrame, label_k: int, note: str = "") -> Figure:
+    """Label overlap against dimension, a point a layer, joined in the order of the layers.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns depth, id, id_err, overlap, error, in the order of the layers.
+    label_k : int
+        Number of neighbours of the label overlap.
+    """
+    figure, axes = _panels(height=4.2)
+    axis = axes[0, 0]
+    axis.plot(table.id, table.overlap, color="#bbbbbb", lw=1, zorder=1)
+    id_err = np.nan_to_num(table.id_err.to_numpy(float))
+    error = np.nan_to_num(table.error.to_numpy(float))
+    axis.errorbar(table.id, table.overlap, error, id_err, "none", ecolor="#999999", elinewidth=0.8)
+    points = axis.scatter(
+        table.id,
+        table.overlap,
+        c=table.depth,
+        cmap="viridis",
+        vmin=0,
+        vmax=1,
+        s=36,
+        edgecolors="black",
+        linewidths=0.5,
+        zorder=3,
+    )
+    figure.colorbar(points, ax=axis, label="relative depth")
+    axis.set_xlabel("intrinsic dimension")
+    axis.set_ylabel(_label_overlap_name(label_k))
     return _note(figure, note)
 
 

@@ -227,11 +227,16 @@ controls = {}
 # as often as neighbours in the best layer do, then the network did not make that order; it kept it.
 # So the input is put into a cloud of its own, with a few plain arrays in the place of layers.
 
+# %% [markdown] tags=["only-images", "only-palette"]
+# *pixels* are the colours that the tokens stand for, one number a place and channel.
+
+# %% [markdown] tags=["only-images", "not-palette"]
+# *pixels* are the central square of each image, reduced to 32 by 32, one number a place and channel.
+
 # %% [markdown] tags=["only-images"]
-# *pixels* are the image as the network sees it, one number a pixel and channel. The *histogram*
-# says how often each colour occurs, and not where. An average over the sequence of tokens can't
-# know more than the histogram before the network has worked on it: the difference between the two
-# is what averaging throws away, and what a layer may have to win back.
+# The *histogram* says how often each colour occurs, and not where. It is what is left of an image
+# when places are forgotten, as they are in an average over the tokens alone. So the difference
+# between the two says what averaging can throw away, and what the blocks may have to win back.
 
 # %% [markdown] tags=["only-text"]
 # *words* counts words, rare ones weighted up, in the 300 directions that vary most at most.

@@ -69,6 +69,15 @@ def overlaps(column, names):
     return pd.concat(parts, ignore_index=True)
 
 
+def board():
+    """A scoreboard with a rule that chose nothing, and with controls."""
+    choices = ["chosen by the ID", "middle", "random layer after the peak", f"input: {HOSTILE}"]
+    table = pd.DataFrame({"choice": choices, "kind": ["layer", "layer", "random", "input"]})
+    table["share"] = [np.nan, 1.0, 0.9, 1.1]
+    table["in_best_set"] = [np.nan, 1.0, 0.4, np.nan]
+    return table.assign(accuracy_share=table.share, probe_share=table.share)
+
+
 def published():
     """A model with a value at each layer, and one with values at a few."""
     every = each("model", ["igpt-small", "esm2-3B", HOSTILE]).rename(
@@ -187,7 +196,18 @@ DRAWN = {
         overlaps("with", ["next", "first", "final norm"]), [10, 30], "igpt-mini", NOTE
     ),
     "label_overlap": lambda f: f.label_overlap(
-        overlaps("network", NAMES), N_BLOCKS, [10, 30], [10, 30], 7, NOTE, "igpt-mini"
+        overlaps("network", NAMES),
+        N_BLOCKS,
+        [10, 30],
+        [10, 30],
+        7,
+        NOTE,
+        "igpt-mini",
+        pd.DataFrame({"baseline": ["pixels", HOSTILE], "k": 10, "overlap": [0.7, 0.3]}),
+    ),
+    "scoreboard": lambda f: f.scoreboard(board(), 10, NOTE),
+    "id_against_overlap": lambda f: f.id_against_overlap(
+        profile(overlap=0.5 + DEPTH / 4, error=0.01)[:-1], 10, NOTE
     ),
     "theirs_and_ours": lambda f: f.theirs_and_ours(
         published(),
@@ -477,3 +497,20 @@ def test_a_control_of_which_one_measure_is_known_is_drawn_in_that_panel():
     drawn = [np.isfinite(line.get_ydata()).any() for line in dimension.lines]
     assert drawn == [True, False]
     assert all(np.isfinite(line.get_ydata()).any() for line in overlap.lines)
+
+
+def test_several_untrained_networks_are_drawn_as_the_range_between_the_lowest_and_the_highest():
+    one = overlaps("network", ["trained", "untrained"])
+    low = one[one.network == "untrained"].assign(network="untrained-1")
+    several = pd.concat([one, low.assign(overlap=low.overlap - 0.2)])
+    figure = figures.label_overlap(several, N_BLOCKS, [10], [10])
+    band = figure.axes[0].collections[-1].get_paths()[0].vertices[:, 1]
+    rows = several[(several.network != "trained") & (several.k == 10)]
+    assert band.min() == pytest.approx(rows.overlap.min())
+    assert band.max() == pytest.approx(rows.overlap.max())
+
+
+def test_only_layers_of_the_best_set_are_filled_on_the_scoreboard():
+    shares = figures.scoreboard(board(), 10).axes[0].collections[0]
+    white = [tuple(face) == (1, 1, 1, 1) for face in shares.get_facecolors()]
+    assert white == [True, False, True, True]
