@@ -231,7 +231,8 @@ controls = {}
 # *pixels* are the colours that the tokens stand for, one number a place and channel.
 
 # %% [markdown] tags=["only-images", "not-palette"]
-# *pixels* are the central square of each image, reduced to 32 by 32, one number a place and channel.
+# *pixels* are the central square of each image, reduced to 32 by 32, one number a place and
+# channel.
 
 # %% [markdown] tags=["only-images"]
 # The *histogram* says how often each colour occurs, and not where. It is what is left of an image

@@ -164,8 +164,8 @@ between["depth"] = between.layer / n_blocks
 # that we have: they are dealt into 20 groups, the groups are divided into two halves in 19 balanced
 # ways, and the overlap is computed again within each half {cite}`shao1989`. Two halves share no
 # sample, so their difference shows what chance does. The same groups serve every layer, which
-# matters: layers share their samples, so that the difference between two layers is more certain than
-# either of them.
+# matters: layers share their samples, so that the difference between two layers is more certain
+# than either of them.
 
 # %%
 groups = overlap_errors.deal(n, trained.side("labels"))
@@ -182,7 +182,9 @@ def pairs_with(name):
 
 # %%
 joint = {
-    (name, k): overlap_errors.over_layers(pairs_with(name), lambda p, k=k: again(*p, k=k))
+    (name, k): overlap_errors.over_layers(
+        pairs_with(name), lambda p, k=k: again(*p, k=k)
+    )
     for name in ("next", *ends)
     for k in data_k
 }
@@ -400,8 +402,8 @@ io.note_facts(scored=board is not None)
 print(why_not)
 
 # %% [markdown] tags=["only-scored"]
-# Label overlap is one measure of three. The second is the accuracy of the nearest neighbour's label.
-# The third is a linear classifier in five-fold cross-validation, on at most `probe_samples`
+# Label overlap is one measure of three. The second is the accuracy of the nearest neighbour's
+# label. The third is a linear classifier in five-fold cross-validation, on at most `probe_samples`
 # samples: it may use directions that distances hardly notice, so that it can rank layers
 # differently. It is trained for the layers in question and for the best one by labels. Where a
 # class has less than five samples there is none.
@@ -411,9 +413,7 @@ body = [layer for layer in layers if layer <= n_blocks]
 one_nn = pd.Series({layer: overlap.knn_accuracy(near[layer], labels) for layer in body})
 best_layer = int(curve.layers[curve.values.argmax()])
 asked = sorted({best_layer, *board.layer.dropna().astype(int)} & set(body))
-probe = partial(
-    profiles.linear_probe, labels=labels, samples=probe_samples, seed=seed
-)
+probe = partial(profiles.linear_probe, labels=labels, samples=probe_samples, seed=seed)
 probes = pd.Series({layer: probe(np.asarray(trained[layer])) for layer in asked})
 
 # %% tags=["only-scored"]
@@ -503,9 +503,7 @@ for name, value in numbers.items():
     glue(name, float(value), display=False)
 
 # %% tags=["only-related"] mystnb={"figure": {"name": "{{run}}-fig-id-against-overlap", "caption": "Label overlap against the intrinsic dimension, a point a layer up to the final norm, joined in their order; dark at the input, bright at the output. Bars are one standard error. If a low ID meant a high overlap, the points would fall from the upper left to the lower right."}, "image": {"alt": "Scatter of label overlap against intrinsic dimension, coloured by relative depth"}}
-figures.id_against_overlap(
-    scores.joined(profile, curve_table), label_k[0], made_from
-)
+figures.id_against_overlap(scores.joined(profile, curve_table), label_k[0], made_from)
 
 # %% [markdown] tags=["only-related"]
 # Over {glue:text}`rho-layers:.0f` layers the rank correlation is {glue:text}`rho:.2f`. As these
@@ -609,7 +607,9 @@ glue("input-accuracy", float(baselines.accuracy.max()), display=False)
 glue("input-difference", contest.difference, display=False)
 glue("input-error", contest.error, display=False)
 glue("input-beaten", contest.verdict, display=False)
-accuracies = {layer: overlap.knn_accuracy(near[layer], labels) for layer in of_layer.index}
+accuracies = {
+    layer: overlap.knn_accuracy(near[layer], labels) for layer in of_layer.index
+}
 glue("best-accuracy", float(max(accuracies.values())), display=False)
 
 # %% tags=["hide-input", "only-scored"]
@@ -624,7 +624,9 @@ glue("random-hit", float(random_row.in_best_set), display=False)
 chosen_row = board[board.choice == advice.RULE].iloc[0]
 glue("chosen-layer", int(chosen), display=False)
 glue("chosen-share", float(chosen_row.share), display=False)
-glue("chosen-in", {1.0: "inside", 0.0: "outside"}[chosen_row.in_best_set], display=False)
+glue(
+    "chosen-in", {1.0: "inside", 0.0: "outside"}[chosen_row.in_best_set], display=False
+)
 middle_row = board[board.choice == "middle"].iloc[0]
 glue("middle-share", float(middle_row.share), display=False)
 
@@ -654,8 +656,8 @@ glue("middle-share", float(middle_row.share), display=False)
 
 # %% [markdown] tags=["only-labels", "only-untrained"]
 # - **Training.** The best layers of the untrained networks ({glue:text}`n-untrained` of them) reach
-#   {glue:text}`untrained-least:.2f` to {glue:text}`untrained-best:.2f`, which they owe to the inputs
-#   and the architecture, not to training.
+#   {glue:text}`untrained-least:.2f` to {glue:text}`untrained-best:.2f`, which they owe to the
+#   inputs and the architecture, not to training.
 
 # %% [markdown] tags=["only-scored"]
 # - **The best set.** {glue:text}`n-best` layers can't be told from the best one; the first is layer

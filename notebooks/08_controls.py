@@ -468,8 +468,8 @@ told_apart = abs(torus.paper_text) < tolerance < abs(narrow.paper_text)
 #   divisions are averaged: any two of twenty groups lie together about as often as apart, so that
 #   the result depends little on which divisions were made.
 #
-# `benchmarks/error_bars.py` does this with clouds that are drawn anew and with disjoint samples
-# of the layers of a run. Rows: the statistic and the form. Columns: the smallest, the middle and the
+# `benchmarks/error_bars.py` does this with clouds that are drawn anew and with disjoint samples of
+# the layers of a run. Rows: the statistic and the form. Columns: the smallest, the middle and the
 # largest ratio over these clouds.
 
 # %%
@@ -496,9 +496,9 @@ figures.error_ratios(bars, note + "; benchmarks/error_bars.py")
 # The paper advises to take the layer of the first minimum, or the plateau, after the first peak of
 # the ID. Any profile that was drawn from finitely many samples has peaks and minima. So
 # `semantic_layer` asks for more: all differences that it relies on must exceed what noise alone
-# shows in a share $\alpha$ of profiles, the largest of all differences considered; and a plateau must
-# be *shown* to be level, not merely not shown to be otherwise. How well that works can be counted
-# with profiles whose shape is known:
+# shows in a share $\alpha$ of profiles, the largest of all differences considered; and a plateau
+# must be *shown* to be level, not merely not shown to be otherwise. How well that works can be
+# counted with profiles whose shape is known:
 
 # %%
 depth = np.linspace(0, 1, 97)
@@ -578,8 +578,8 @@ curves.covered.min()
 # ### What a given error lets one see
 #
 # Turned round: with errors of a given size, how deep must a minimum be to be seen? Nine times in
-# ten is a common demand. The depth is that of {numref}`{{run}}-fig-known-profiles`, right: the share
-# of the peak's ID by which the minimum lies below it.
+# ten is a common demand. The depth is that of {numref}`{{run}}-fig-known-profiles`, right: the
+# share of the peak's ID by which the minimum lies below it.
 
 
 # %%

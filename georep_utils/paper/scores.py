@@ -161,7 +161,7 @@ def add_rows(
     return pd.concat([board, rows], ignore_index=True)
 
 
-# ------------------------------------------------------------------------- the network and its input
+# ------------------------------------------------------------------------ the network and its input
 
 
 @dataclass(frozen=True)
