@@ -103,12 +103,15 @@ io.note_facts(judged=len(of_runs) > 0, left_out=len(left_out) > 0)
 # A profile without such a feature, or with one that its errors do not support, singles out no
 # layer. Then *kind* says none, and *visible* tells what that means: it is the smallest relative
 # difference between two layers that these errors would show. Where that is large, the profile is
-# too uncertain to say anything. *low* to *high* is the confidence set of the layer.
+# too uncertain to say anything. *low* to *high* is the confidence set of the layer. The rule is
+# frozen; this is *{glue:text}`rule-version`*.
 
 # %% tags=["hide-input"]
 layers = ["peak_layer", "layer", "low", "high"]
 shown = found.astype(dict.fromkeys(layers, "Int64")).round(3)
-shown.set_index(["by", "model"]).drop(columns="depth").astype(object).fillna("–")
+glue("rule-version", str(found.version.iloc[0]), display=False)
+shown = shown.set_index(["by", "model"]).drop(columns=["depth", "version"])
+shown.astype(object).fillna("–")
 
 # %% [markdown] tags=["only-left_out"]
 # These runs have curves in the figures below, and are not judged:

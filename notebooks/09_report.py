@@ -173,7 +173,7 @@ findings.thresholds().style.hide(axis="index").set_table_styles(
 # - the interval of statement 4.1 was widened, from that of a range chosen anew in every draw to
 #   that of a fixed pair of layers, when igpt-mini's verdict was known; the verdict stayed.
 #
-# From then on the rule has been frozen: its version stands beside every layer that
+# From then on the rule has been frozen: its version stands beside the layers that
 # {ref}`it reports <paper-figures>`.
 #
 # ## The profiles
