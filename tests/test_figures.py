@@ -126,6 +126,9 @@ DRAWN = {
     "training_dynamics": lambda f: f.training_dynamics(
         each("checkpoint", [HOSTILE, "1/2", "trained"], label_overlap=0.5), 10, NOTE
     ),
+    "language_controls": lambda f: f.language_controls(
+        each("control", ["as written, mean", "random words"]), 10, NOTE
+    ),
     "listening_places": lambda f: f.listening_places(
         each("site", ["ln_1", "attn"], pool="mean", label_overlap=0.5), 10, NOTE
     ),
