@@ -189,6 +189,9 @@ DRAWN = {
     "training_dynamics": lambda f: f.training_dynamics(
         each("checkpoint", [HOSTILE, "1/2", "trained"], label_overlap=0.5), 10, NOTE
     ),
+    "language_controls": lambda f: f.language_controls(
+        each("control", ["as written, mean", HOSTILE], label_overlap=0.5), 10, NOTE
+    ),
     "listening_places": lambda f: f.listening_places(
         each("site", ["ln_1", "attn"], pool="mean", label_overlap=0.5), 10, NOTE
     ),
@@ -490,7 +493,7 @@ def test_a_case_whose_input_is_not_known_stands_apart_from_the_axis_of_shares():
 
 
 def test_a_control_of_which_one_measure_is_known_is_drawn_in_that_panel():
-    cases = each("control", ["as written", "length in place of labels"])
+    cases = each("control", ["as written", "length in place of labels"], label_overlap=0.5)
     cases.loc[cases.control == "length in place of labels", "id"] = np.nan
     figure = figures.language_controls(cases, 10)
     dimension, overlap = figure.axes

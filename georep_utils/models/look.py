@@ -121,15 +121,23 @@ def reader_of(source: ModelSource) -> huggingface.HFModel:
 
 def _reader(place: str | Path, name: str, kind: str, where: dict):
     try:
-        return hub_files.load_reader(place, name, kind, **where)
+        reader = hub_files.load_reader(place, name, kind, **where)
     except UserError as error:
-        what = "image processor (preprocessor_config.json)"
-        if kind != "image":
-            what = "tokenizer (tokenizer.json, or its vocabulary and tokenizer_config.json)"
-        raise UserError(
-            f"{name} has no {what} that can be read; expected one beside config.json: fetch the "
-            f"model again, or put it there ({error})"
-        ) from None
+        raise _missing_reader(name, kind, str(error)) from None
+    # Where there is no file, transformers makes some tokenizers that know no word.
+    if kind != "image" and len(reader) <= len(reader.all_special_tokens):
+        raise _missing_reader(name, kind, "it would know no word")
+    return reader
+
+
+def _missing_reader(name: str, kind: str, why: str) -> UserError:
+    what = "image processor (preprocessor_config.json)"
+    if kind != "image":
+        what = "tokenizer (tokenizer.json, or its vocabulary and tokenizer_config.json)"
+    return UserError(
+        f"{name} has no {what} that can be read; expected one beside config.json: fetch the model "
+        f"again, or put it there ({why})"
+    )
 
 
 def check(source: ModelSource, dataset) -> None:
