@@ -741,7 +741,7 @@ figures.profile_with_controls(
     control_errors,
     note=f"{made_from}; {scale_rule}: {chosen.method}, N/n = {chosen.scale:.3g}",
     band=band,
-    inputs=inputs,
+    inputs=dict(inputs),
 )
 
 # %% [markdown]
