@@ -847,6 +847,7 @@ provenance = {
     "error_from": error_from,
     "semantic_layer": getattr(semantic, "layer", None),
     "semantic_kind": getattr(semantic, "kind", None),
+    "semantic_peak": getattr(semantic, "peak_layer", None),
     "semantic_version": VERSION,
     "machine": machine(),
 }

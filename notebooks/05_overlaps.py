@@ -533,6 +533,11 @@ tables.append(table[columns])
 for k in label_k:
     kept["label_overlap", k] = (joint_labels["trained", k], layers)
 
+# %% tags=["hide-input"]
+# Tables of an earlier execution would belong to other numbers.
+for name in ("scoreboard", "overlap_baselines", "overlap_replicates"):
+    (paths.results / f"{name}.csv").unlink(missing_ok=True)
+
 # %% tags=["only-scored"]
 io.write_table(paths.results / "scoreboard.csv", board)
 

@@ -371,3 +371,18 @@ def test_names_of_clouds_stay_inside_their_folder(root):
     io.write_json(paths.clouds, {"trained": f"..{os.sep}..{os.sep}elsewhere"})
     with pytest.raises(UserError, match="can't be a folder's name"):
         clouds.of_run(paths)
+
+
+# -------------------------------------------------------------------------------- untrained networks
+
+
+def test_untrained_networks_have_names_by_number_and_come_in_the_order_of_their_seeds(root, source):
+    trained = represent(source)
+    seeds = {clouds.untrained_name(i): represent(replace(source, seed=i)) for i in range(12)}
+    assert [*seeds][:3] == ["untrained", "untrained-1", "untrained-2"]
+    paths = RunPaths("mine")
+    clouds.assign(paths, trained=trained, input=trained, **seeds)
+    found = clouds.untrained_of(clouds.of_run(paths))
+    assert [cloud.folder for cloud in found] == [cloud.folder for cloud in seeds.values()]
+    assert len({cloud.folder for cloud in found}) == 12
+    assert clouds.untrained_of({"trained": trained}) == []

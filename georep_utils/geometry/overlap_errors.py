@@ -122,9 +122,9 @@ def add_errors(
         What tells one curve from another, such as network and k.
     """
     table = table.assign(error=overlap_error(table.overlap, n), joint=False)
-    for curve, rows in table.groupby(by, sort=False).groups.items():
+    for curve, rows in table.groupby(by, sort=False):
         again = joint.get(curve)
         if again is not None:
-            table.loc[rows, "error"] = jackknife(again)[0]
-            table.loc[rows, "joint"] = True
+            table.loc[rows.index, "error"] = jackknife(again)[0]
+            table.loc[rows.index, "joint"] = True
     return table

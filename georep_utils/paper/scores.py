@@ -56,13 +56,14 @@ def read_profile(paths: RunPaths) -> Profile:
     ids = table[(table.rule == made["scale_rule"]) & (table.layer <= made["n_blocks"])]
     found = SemanticLayer(
         layer=made.get("semantic_layer"),
-        kind=made.get("semantic_kind", "none"),
+        kind=made.get("semantic_kind") or "none",
         peak_layer=made.get("semantic_peak"),
-        low=made.get("semantic_low"),
-        high=made.get("semantic_high"),
-        prominence=made.get("semantic_prominence", np.nan),
-        p_value=made.get("semantic_p", np.nan),
-        visible=made.get("semantic_visible", np.nan),
+        low=None,  # the set and its certainty stay in the chapter: no score asks for them
+        high=None,
+        prominence=np.nan,
+        p_value=np.nan,
+        visible=np.nan,
+        version=made.get("semantic_version", "unknown"),
     )
     replicates, layers = None, ()
     if io.find(paths.results, "id_replicates.csv"):
