@@ -622,6 +622,9 @@ glue("n-best", len(best_set), display=False)
 glue("best-from", int(best_set.min()), display=False)
 glue("best-to", int(best_set.max()), display=False)
 random_row = board[board.kind == "random"].iloc[0]
+io.note_facts(behind_peak=bool(np.isfinite(random_row.share)))
+
+# %% tags=["hide-input", "only-scored", "only-behind_peak"]
 glue("random-share", float(random_row.share), display=False)
 glue("random-hit", float(random_row.in_best_set), display=False)
 
@@ -666,9 +669,11 @@ glue("middle-share", float(middle_row.share), display=False)
 
 # %% [markdown] tags=["only-scored"]
 # - **The best set.** {glue:text}`n-best` layers can't be told from the best one; the first is layer
-#   {glue:text}`best-from`, the last layer {glue:text}`best-to`. A layer after the peak, drawn
-#   blindly, keeps {glue:text}`random-share:.0%` of the best overlap on average, and lies in the set
-#   with probability {glue:text}`random-hit:.2f`.
+#   {glue:text}`best-from`, the last layer {glue:text}`best-to`.
+
+# %% [markdown] tags=["only-scored", "only-behind_peak"]
+# - **Chance.** A layer after the peak, drawn blindly, keeps {glue:text}`random-share:.0%` of the best
+#   overlap on average, and lies in the best set with probability {glue:text}`random-hit:.2f`.
 
 # %% [markdown] tags=["only-scored", "only-singled_out"]
 # - **The choice.** Layer {glue:text}`chosen-layer`, singled out by the ID alone, lies

@@ -373,7 +373,7 @@ def test_names_of_clouds_stay_inside_their_folder(root):
         clouds.of_run(paths)
 
 
-# -------------------------------------------------------------------------------- untrained networks
+# ------------------------------------------------------------------------------ untrained networks
 
 
 def test_untrained_networks_have_names_by_number_and_come_in_the_order_of_their_seeds(root, source):

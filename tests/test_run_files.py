@@ -319,22 +319,40 @@ def test_a_run_on_local_workers_leaves_the_bits_of_a_run_in_one_process(here, ex
         left[scheduler] = {path.relative_to(here): path.read_bytes() for path in files}
         shutil.rmtree(here / "data/clouds")
     assert left[""] == left["local"]
-    assert len(left[""]) == 26 + 2 + 26 * 5
+    # Layers, labels and names, and five tables of neighbours a layer: of the network and the input.
+    assert len(left[""]) == (26 + 2 + 26 * 5) + (2 + 2 + 2 * 5)
 
 
 def test_a_model_in_a_local_folder_needs_no_server(hub, here, execute):
     put_own_files(here / "data")
     given = {"model": str(hub[GPT2]), "data_dir": str(here / "data")}
     execute("hf-text", ["01", "02"], extract__untrained_control=False, **given)
-    assert set(clouds.of_run(RunPaths("hf-text"))) == {"trained"}
+    assert set(clouds.of_run(RunPaths("hf-text"))) == {"trained", "input"}
 
 
 def test_a_control_that_is_no_longer_asked_for_is_no_longer_read(here, execute):
-    given = {"n_per_class": 5, "extract__n_completions": 0}
-    execute("igpt-mini", ["02"], **given)
-    assert set(clouds.of_run(RunPaths("igpt-mini"))) == {"trained", "untrained"}
+    given = {"n_per_class": 2, "extract__n_completions": 0}
+    execute("igpt-mini", ["02"], extract__control_seeds=2, **given)
+    both = {"untrained", "untrained-1"}
+    assert set(clouds.of_run(RunPaths("igpt-mini"))) == {"trained", "input"} | both
     execute("igpt-mini", ["02"], extract__untrained_control=False, **given)
-    assert set(clouds.of_run(RunPaths("igpt-mini"))) == {"trained"}
+    assert set(clouds.of_run(RunPaths("igpt-mini"))) == {"trained", "input"}
+
+
+def test_five_seeds_are_five_networks_of_which_the_first_is_that_of_the_seed(here, execute):
+    given = {"n_per_class": 2, "extract__n_completions": 0, "extract__control_seed": 3}
+    execute("igpt-mini", ["02"], extract__control_seeds=5, **given)
+    run_clouds = clouds.of_run(RunPaths("igpt-mini"))
+    drawn = [cloud[12] for cloud in clouds.untrained_of(run_clouds)]
+    assert len(drawn) == 5
+    for i, one in enumerate(drawn):
+        assert not any(np.allclose(one, other, atol=1e-3) for other in drawn[:i])
+    again = clouds.represent(
+        models.source("igpt", "assets/igpt-mini/trained.safetensors").untrained(3),
+        datasets.load("fashion-mnist-14", n_per_class=2),
+        progress=False,
+    )
+    assert np.array_equal(again[12], drawn[0]) and again.folder == run_clouds["untrained"].folder
 
 
 def test_copies_of_a_sample_are_counted_or_dropped_as_asked(hub, here, execute):
