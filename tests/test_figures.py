@@ -317,6 +317,21 @@ def test_the_threshold_of_a_plateau_is_outlined_and_what_lies_far_above_is_cut()
     assert "above 0.32" in " ".join(text.get_text() for text in texts(nothing))
 
 
+def test_a_control_of_which_one_measure_is_known_is_drawn_in_that_panel():
+    cases = each("control", ["as written", "length in place of labels"], label_overlap=0.5)
+    cases.loc[cases.control == "length in place of labels", "id"] = np.nan
+    figure = figures.language_controls(cases, 10)
+    dimension, overlap = figure.axes
+    assert len(colours_of(dimension)) == 1
+    assert len(colours_of(overlap)) == 2
+
+
+def colours_of(axis):
+    """The colours of the curves that show something."""
+    shown = [line for line in axis.lines if np.isfinite(line.get_ydata()).any()]
+    return {line.get_color() for line in shown}
+
+
 def test_values_at_a_few_layers_are_not_joined_by_a_line():
     readings = published()
     few = readings[readings.model == "igpt-large"]
@@ -348,18 +363,3 @@ def test_a_profile_that_singles_out_no_layer_has_no_mark():
     nothing = SemanticLayer(None, None, 0.0, None, None, "none")
     figure = figures.profile_with_controls(profile(), controls(), N_BLOCKS, "net", nothing)
     assert "after the peak" not in " ".join(text.get_text() for text in texts(figure))
-
-
-def test_a_control_of_which_one_measure_is_known_is_drawn_in_that_panel():
-    cases = each("control", ["as written", "length in place of labels"], label_overlap=0.5)
-    cases.loc[cases.control == "length in place of labels", "id"] = np.nan
-    figure = figures.language_controls(cases, 10)
-    dimension, overlap = figure.axes
-    assert len(colours_of(dimension)) == 1
-    assert len(colours_of(overlap)) == 2
-
-
-def colours_of(axis):
-    """The colours of the curves that show something."""
-    shown = [line for line in axis.lines if np.isfinite(line.get_ydata()).any()]
-    return {line.get_color() for line in shown}
