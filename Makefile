@@ -1,4 +1,4 @@
-# make book | test | run RUN=name | lint | bench | clean | help
+# make book | test | run RUN=name | lint | bench | lock | clean | help
 PYTHON ?= python3
 RUN ?= igpt-mini
 ARGS ?=
@@ -13,7 +13,7 @@ SUITABLE := import ensurepip, os, sys, sysconfig, venv; \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: book test run lint bench clean help
+.PHONY: book test run lint bench lock clean help
 
 help:
 	@echo "make book           run what changed and build the book: _build/html/index.html"
@@ -21,6 +21,7 @@ help:
 	@echo "make run RUN=name   run the notebooks of notebooks/runs/name.yml (ARGS='-p extract.n_per_class=100')"
 	@echo "make lint           style: line length, complexity, order of imports, layout"
 	@echo "make bench          benchmarks, into benchmarks/results"
+	@echo "make lock           locks/: every package behind requirements.txt with its hashes (after a pin has changed)"
 	@echo "make clean          remove the built book and what 'make book' computed (never downloads, nor what another run uses)"
 	@echo "The first of them makes $(VENV) and installs requirements.txt; PYTHON=... names a Python 3.11 or 3.12."
 
@@ -59,6 +60,16 @@ lint: $(READY)
 bench: $(READY)
 	$(IN) -m pip install --quiet --no-input --disable-pip-version-check -r benchmarks/requirements.txt
 	@for file in benchmarks/bench_*.py benchmarks/validate_*.py; do echo "$$file"; $(IN) "$$file" || exit 1; done
+
+lock: $(READY)
+	@$(IN) -m pip install --quiet --no-input --disable-pip-version-check uv
+	@for version in 3.11 3.12; do file=locks/python-$$version.txt; \
+	  { echo "# Every package that requirements.txt brings on Linux (x86-64) with Python $$version, with the hashes of its files on PyPI."; \
+	    echo "# Install exactly these: pip install --require-hashes -r $$file"; \
+	    echo "# Made by 'make lock'; not to be edited."; \
+	    $(IN) -m uv pip compile requirements.txt --quiet --python-version $$version --python-platform x86_64-manylinux_2_28 \
+	      --generate-hashes --no-annotate --no-header --index-url https://pypi.org/simple; } >$$file.new || exit 1; \
+	  mv $$file.new $$file; echo "$$file"; done
 
 clean:
 	@if [ -x $(IN) ]; then for run in igpt-mini paper; do $(IN) -m georep_utils clean $$run; done; fi

@@ -8,6 +8,9 @@ Beside the ratio stands a *floor*, the least that any method with the same opera
 It comes from two rates that are measured in the same process (`peaks`): the operations a second of
 a large matrix product, and the bytes a second of a large copy.
 
+Some scripts measure no time: they count how often a method is right where the answer is known. They
+share their options here, too.
+
 This file is no benchmark. The scripts beside it import it.
 """
 
@@ -25,12 +28,13 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 # A script that is run by its path finds the files of its own folder only.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from georep_utils.io import write_json
+from georep_utils.io import REPOSITORY, write_json, write_table
 from georep_utils.precision import linear
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -42,7 +46,7 @@ WARM_UPS = 2
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """A parser of the options that all benchmarks have."""
+    """A parser of the options that all scripts have which compare times."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -57,6 +61,30 @@ def save(options: argparse.Namespace, name: str, result: dict) -> None:
     ending = "-quick" if options.quick else ""
     path = options.out / f"{name}{ending}.json"
     write_json(path, result)
+    print(path)
+
+
+def table_arguments(description: str, folder: str) -> argparse.ArgumentParser:
+    """A parser of the options of scripts that hold a method against known answers.
+
+    Their tables are part of the book: book/results/`folder`, unless the options say otherwise.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a small part, to see that it runs; writes nothing"
+    )
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "book/results" / folder)
+    return parser
+
+
+def write_unless_quick(options: argparse.Namespace, name: str, table: pd.DataFrame) -> None:
+    """Write a table where the options say; of a quick run nothing, since it proves nothing."""
+    if options.quick:
+        return
+    path = options.out / f"{name}.csv"
+    write_table(path, table)
     print(path)
 
 

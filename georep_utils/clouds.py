@@ -15,7 +15,9 @@ folder, whoever asks: another chapter, another run, a variant of a run. Another 
 folder beside it, and nothing is overwritten. A folder takes its name when it is whole; while it
 grows it is locked, and a second process waits for it.
 
-A cloud can also be brought from elsewhere (`bring`): arrays of another tool, read in place.
+A cloud can also be brought from elsewhere (`bring`): arrays of another tool, read in place. And the
+samples themselves are a cloud (`represent_input`), whose layers are plain arrays of the input, so
+that whatever is measured of a network can be measured of its input, too.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -181,10 +184,14 @@ def recipe_of(source, dataset, layers: Sequence[int] | None = None) -> dict:
     """
     return {
         "model": source.recipe(),
-        "data": {"name": dataset.name, "n_samples": len(dataset), "digest": dataset.digest()},
+        "data": _data_recipe(dataset),
         "layers": None if layers is None else list(layers),
         "code": io.code_digest(*EXTRACTION_CODE),
     }
+
+
+def _data_recipe(dataset) -> dict:
+    return {"name": dataset.name, "n_samples": len(dataset), "digest": dataset.digest()}
 
 
 def represent(
@@ -241,6 +248,66 @@ def represent(
 def _work_on_worker(source, load_data, folder: Path, numbers: np.ndarray) -> None:
     model = parallel.once(source.load)
     extraction.work(model, parallel.once(load_data), folder, numbers)
+
+
+def represent_input(dataset, baselines: Sequence) -> Cloud:
+    """The samples themselves as a cloud: found where its recipe was met before, made else.
+
+    Parameters
+    ----------
+    dataset : a `Dataset`.
+    baselines
+        What each layer is, in order: objects with a name, a recipe (what the array depends on
+        beside the samples) and a function `make` that gives it, (N, width) float32.
+
+    Raises
+    ------
+    UserError
+        For no baseline, and for an array that has not a row a sample.
+    """
+    if not baselines:
+        raise UserError(f"no baseline of {dataset.name}; expected one array of its samples or more")
+    recipe = {
+        "input": [{"name": part.name} | part.recipe for part in baselines],
+        "data": _data_recipe(dataset),
+    }
+    folder = _folder_of(recipe, f"{dataset.name}-{len(dataset)}-input")
+    if not _is_whole(folder, recipe):
+        with io.lock(folder.with_name(f".{folder.name}.lock"), f"making {folder.name}"):
+            if not _is_whole(folder, recipe):
+                _write_input(folder, dataset, baselines)
+                _promote(folder, recipe)
+    return open_cloud(folder)
+
+
+def _write_input(folder: Path, dataset, baselines: Sequence) -> None:
+    """Write the arrays of `baselines` and a description where the cloud in `folder` grows."""
+    growing = extraction.partial_of(folder)
+    shutil.rmtree(growing, ignore_errors=True)
+    growing.mkdir(parents=True)
+    began = time.perf_counter()
+    for layer, part in enumerate(baselines):
+        array = np.asarray(part.make(), np.float32)
+        if array.ndim != 2 or len(array) != len(dataset):
+            raise UserError(
+                f"baseline {part.name} has shape {array.shape}; expected a row for each of "
+                f"{len(dataset)} samples"
+            )
+        np.save(extraction.layer_file(growing, layer), array)
+    for side in extraction.SIDES:
+        values = getattr(dataset, side)
+        if values is not None:
+            np.save(growing / f"{side}.npy", np.asarray(values), allow_pickle=False)
+    about = {
+        "layers": list(range(len(baselines))),
+        "layer_names": [part.name for part in baselines],
+        "n_blocks": max(1, len(baselines) - 1),
+        "n_samples": len(dataset),
+        "model": "the input itself",
+        "dataset": dataset.name,
+        "seconds": time.perf_counter() - began,
+    }
+    io.write_json(growing / "cloud.json", about)
 
 
 def extract(
@@ -307,9 +374,24 @@ def _promote(folder: Path, recipe: dict) -> None:
 
 
 def assign(paths: RunPaths, **clouds: Cloud) -> None:
-    """Write down which clouds a run uses, by name (`trained`, `untrained`)."""
+    """Write down which clouds a run uses, by name.
+
+    The names are `trained`; `untrained_name(0)`, `untrained_name(1)`, .. for the same network with
+    random weights; and `input` for the samples themselves.
+    """
     io.write_json(paths.clouds, {name: cloud.folder.name for name, cloud in clouds.items()})
     io.note_written(paths.clouds)
+
+
+def untrained_name(number: int) -> str:
+    """The name of the untrained network of a run's first, second, .. seed."""
+    return "untrained" if number == 0 else f"untrained-{number}"
+
+
+def untrained_of(run_clouds: dict[str, Cloud]) -> list[Cloud]:
+    """The untrained networks among the clouds of a run, in the order of their seeds."""
+    names = takewhile(run_clouds.__contains__, map(untrained_name, count()))
+    return [run_clouds[name] for name in names]
 
 
 def keep_neighbors(paths: RunPaths, maxk: int, range_max: int) -> None:
@@ -339,6 +421,90 @@ def of_run(paths: RunPaths) -> dict[str, Cloud]:
         cloud = open_cloud(io.clouds_folder() / io.safe_name(folder, "cloud"))
         found[name] = replace(cloud, kept=kept)
     return found
+
+
+# -------------------------------------------------------------------------- two clouds to compare
+
+
+def chosen(run: str, name: str) -> Cloud:
+    """One cloud of a run by its name there, or, without a run, by the name of its folder.
+
+    Parameters
+    ----------
+    run : name of a run or of a variant; "" for any cloud that lies in the folder of clouds.
+    name : "trained", "untrained", ..; or, without a run, what `list` shows.
+
+    Raises
+    ------
+    UserError
+        If the run was never run, or has no such cloud.
+    """
+    if not run:
+        return open_cloud(io.clouds_folder() / io.safe_name(name, "cloud"))
+    paths = RunPaths(run)
+    if not io.read_json(paths.clouds):
+        raise UserError(
+            f"run {run} has no clouds to compare; make them first: python -m georep_utils run {run}"
+        )
+    of = of_run(paths)
+    if name not in of:
+        raise UserError(f"run {run} has no cloud {name!r}; it has {', '.join(of)}")
+    return of[name]
+
+
+def same_samples(a: Cloud, b: Cloud) -> str:
+    """By what two clouds are known to hold the same samples in the same order.
+
+    The digest of the data settles it where both have one and they agree. Two networks may read one
+    sample in two forms, as 14 x 14 tokens and as an image file: then the names of the samples and
+    their classes have to agree. Arrays that were brought have no names, only classes.
+
+    Returns
+    -------
+    "digest of the data", "names and classes", "classes" or "number"
+
+    Raises
+    ------
+    UserError
+        If they are other samples.
+    """
+    if a.n_samples != b.n_samples:
+        raise UserError(f"{_other_samples(a, b)}: {a.n_samples} and {b.n_samples} of them")
+    digests = [_data_digest(cloud) for cloud in (a, b)]
+    if None not in digests and digests[0] == digests[1]:
+        return "digest of the data"
+    ids = [None if cloud.brought else cloud.side("ids") for cloud in (a, b)]
+    labels = [cloud.side("labels") for cloud in (a, b)]
+    both_named = all(values is not None for values in ids)
+    both_labelled = all(values is not None for values in labels)
+    if both_named and not np.array_equal(*ids):
+        raise UserError(f"{_other_samples(a, b)}: their names differ")
+    if both_labelled and not _same_classes(*labels):
+        raise UserError(f"{_other_samples(a, b)}: their classes differ")
+    if both_named and both_labelled:
+        return "names and classes"
+    if both_named:
+        # Without classes the names are all there is, and plain numbers would fit any data.
+        raise UserError(f"{_other_samples(a, b)}: the digests of their data differ")
+    return "classes" if both_labelled else "number"
+
+
+def _other_samples(a: Cloud, b: Cloud) -> str:
+    return (
+        f"{a.folder.name} and {b.folder.name} do not hold the same samples in the same order, "
+        "which a comparison needs; choose two clouds of one data set"
+    )
+
+
+def _data_digest(cloud: Cloud) -> str | None:
+    recipe = io.read_json(cloud.folder / "recipe.json", {})
+    return recipe.get("data", {}).get("digest")
+
+
+def _same_classes(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays divide the samples alike, whatever the classes are called."""
+    pairs = len({*zip(a.tolist(), b.tolist(), strict=True)})
+    return pairs == len(np.unique(a)) == len(np.unique(b))
 
 
 # -------------------------------------------------------------------------------------- neighbours
@@ -728,3 +894,36 @@ def _file_digests(path: Path) -> dict[str, str]:
         return {path.name: io.file_digest(path)}
     files = sorted(file for file in path.rglob("*") if file.is_file())
     return {str(file.relative_to(path)): io.file_digest(file) for file in files}
+
+
+# ----------------------------------------------------------------------------- what a cloud is from
+
+
+def identity(cloud: Cloud) -> dict[str, str]:
+    """Digests of the weights and of the inputs that a cloud was made from.
+
+    Runs with the same weights have the same first digest, however they read the network. Arrays
+    that were brought stand for both.
+    """
+    recipe = io.read_json(cloud.folder / "recipe.json", {})
+    if "brought" in recipe:
+        files = io.digest(sorted(recipe["brought"]["files"].values()))
+        return {"weights": files, "inputs": files}
+    model = recipe["model"]
+    weights = io.digest(sorted(model["files"].values()), model["random_init_seed"])
+    return {"weights": weights, "inputs": recipe["data"]["digest"]}
+
+
+def family(facts: dict[str, bool]) -> dict[str, str | bool]:
+    """What kind of data a run is about, by its facts, and whether its model generates images.
+
+    Of arrays that were brought nothing is known: their family is "unknown".
+    """
+    known = {
+        "protein": facts.get("protein", False),
+        "text": facts.get("text", False),
+        "image": facts.get("images", False) or facts.get("tokens", False),
+    }
+    found = next((name for name, holds in known.items() if holds), "unknown")
+    generative = facts.get("tokens", False) and facts.get("causal", False)
+    return {"family": found, "generative": bool(found == "image" and generative)}

@@ -215,22 +215,24 @@ def _sizes_and_times(plan: Plan, data, model) -> list[str]:
     rows = np.linspace(0, len(data) - 1, 8).astype(int)
     trial = model.forward(data.take(np.unique(rows)).inputs)
     widths = [pooled.shape[1] for pooled in trial]
-    networks = 2 if plan.value("02", "untrained_control", False) else 1
+    networks = 1 + _untrained_networks(plan)
+    of_input = _input_widths(data, rows, widths[0])
     rate = _samples_a_second(model, data)
     n = len(data)
     maxk = plan.value("03", "maxk", 50)
     ranks = int(np.log2(plan.value("03", "range_max", 1024)))
-    stored = networks * 4 * n * sum(widths)
+    all_widths = networks * widths + of_input
+    stored = 4 * n * sum(all_widths)
     # Indices and distances of maxk neighbours and the point itself; ratios and their radii.
-    searched = networks * n * len(widths) * (8 * (maxk + 1) + 4 * (2 * ranks + 1))
+    searched = n * len(all_widths) * (8 * (maxk + 1) + 4 * (2 * ranks + 1))
     weights = sum(4 * weight.numel() for weight in model.net.parameters())
-    search = networks * sum(_search_seconds(n, width, maxk, 2**ranks) for width in widths)
+    search = sum(_search_seconds(n, width, maxk, 2**ranks) for width in all_widths)
     # A search holds the points twice, and blocks of distances.
-    search_memory = 8 * n * max(widths) + 2**29
+    search_memory = 8 * n * max(all_widths) + 2**29
     extraction = networks * n / rate
     return [
         f"layers         {len(widths)} of width {min(widths)} to {max(widths)}, "
-        f"{networks} network(s)",
+        f"{networks} network(s), and {len(of_input)} array(s) of the input",
         f"02 extract     {stored / 1e9:.2f} GB on disk, {(weights + 2**30) / 1e9:.1f} GB of "
         f"memory, about {_duration(extraction)} on {model.device}",
         f"03 neighbours  {searched / 1e9:.2f} GB on disk, {search_memory / 1e9:.1f} GB of memory, "
@@ -238,6 +240,27 @@ def _sizes_and_times(plan: Plan, data, model) -> list[str]:
         f"04 dimension   a few MB on disk, about {_duration(0.4 * search + 10)}",
         "other chapters a few MB on disk, under a minute each beyond the clouds that they need",
     ]
+
+
+def _untrained_networks(plan: Plan) -> int:
+    """How many networks of random weights are read beside the trained one."""
+    if not plan.value("02", "untrained_control", False):
+        return 0
+    return plan.value("02", "control_seeds", 1)
+
+
+def _input_widths(data, rows: np.ndarray, model_width: int) -> list[int]:
+    """Widths of the arrays that stand for the input, found with a few samples.
+
+    A few texts have fewer words than all have; the mean of their input vectors is as wide as the
+    first layer of most models.
+    """
+    from georep_utils.data import baselines
+
+    if data.kind == "text":
+        return [baselines.MOST_DIRECTIONS, model_width]
+    few = data.take(np.unique(rows))
+    return [part.make().shape[1] for part in baselines.of(few)]
 
 
 def _samples_a_second(model, data) -> float:

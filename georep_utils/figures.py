@@ -69,7 +69,15 @@ CONTROL_STYLES = {  # colour, line, marker
     "shuffled features": ("#b5651d", ":", "^"),
     "Gaussian, same covariance": ("#7b3fa0", "-.", "D"),
 }
+INPUT_STYLES = [("#4d9221", ":"), ("#8c6bb1", "-."), ("#33333b", "-")]
+INPUT_COLOURS = ["#b5651d", "#7b3fa0"]
 THRESHOLD = "#27d3c3"
+VERDICT_STYLES = {  # of cells in a table; readable on light and on dark pages
+    "yes": "background-color: #cfe8cf; color: #123a16",
+    "partly": "background-color: #fbeebb; color: #4a3a00",
+    "no": "background-color: #f5cfca; color: #5c130c",
+    "not testable": "background-color: #e6e6e6; color: #444444",
+}
 DEPTH_LABEL = "relative depth  (layer / number of blocks)"
 
 
@@ -525,17 +533,17 @@ def _outline(axis: Axes, cells: np.ndarray) -> None:
 
 
 def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> Figure:
-    """How far the dimension may be from its limit, by the slope of the curve there.
+    """How far the dimension may be off, by the range of the curve around each scale.
 
-    The threshold is outlined. Colours end at four times the threshold: what lies above is no
-    plateau, however far above it is. A dot is a place that passes all four tests of a plateau.
+    The threshold is outlined. Colours end at four times the threshold: what lies above is not
+    certified, however far above it is. A dot is a place that passes both tests of a certificate.
 
     Parameters
     ----------
     diagnostics : DataFrame
-        `Selection.diagnostics`: layer, scale, bias, failed.
+        `Selection.diagnostics`: layer, scale, bias, refused.
     max_bias : float
-        The largest bias of a plateau.
+        The largest bias of a certificate.
     """
     table = diagnostics.pivot(index="layer", columns="scale", values="bias")
     end = 4 * max_bias
@@ -544,14 +552,14 @@ def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> 
     axis = axes[0, 0]
     picture = _layer_scale_map(axis, table, vmin=0, vmax=end, cmap=colours)
     bar = figure.colorbar(picture, ax=axis, pad=0.01, extend="max")
-    bar.set_label("bias that the slope allows")
+    bar.set_label("bias that the scale test allows")
     bar.set_ticks(np.linspace(0, end, 5), labels=[_plain(tick) for tick in np.linspace(0, end, 5)])
     bar.ax.axhline(max_bias, color=THRESHOLD, lw=2)
     if (table > end).all(axis=None):
         place = {"ha": "center", "va": "center", "transform": axis.transAxes}
         axis.text(0.5, 0.5, f"above {_plain(end)} at every layer and scale", **place)
     _outline(axis, (table < max_bias).to_numpy().T)
-    passed = diagnostics[diagnostics.failed == ""]
+    passed = diagnostics[diagnostics.refused == ""]
     axis.plot(
         table.index.get_indexer(passed.layer),
         table.columns.get_indexer(passed.scale),
@@ -565,19 +573,28 @@ def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> 
 def scale_rules(
     profiles: pd.DataFrame, labels: Mapping[str, str] | None = None, note: str = ""
 ) -> Figure:
-    """The profile of one run under several scale rules.
+    """The profile of one run under several scale rules, and what the dependence on scale leaves.
 
     Parameters
     ----------
     profiles : DataFrame
-        Columns rule, depth, id, id_err.
+        Columns rule, depth, id, id_err and, for a second panel, id_sys.
     labels : mapping, optional
         What the legend says of each rule.
     """
-    figure, axes = _panels(height=3.8)
-    _rule_curves(axes[0, 0], profiles, "id", "id_err", labels or {})
+    shown = profiles
+    with_systematic = "id_sys" in profiles
+    figure, axes = _panels(1, 2 if with_systematic else 1, height=3.9)
+    if with_systematic:
+        shown = profiles.assign(relative=profiles.id_sys / profiles.id)
+        _rule_curves(axes[0, 1], shown, "relative", "", labels or {})
+        _from_zero(axes[0, 1], "systematic error / ID")
+        _depth_axis(axes[0, 1], "relative depth")
+        # One legend names the curves of both panels.
+        axes[0, 1].set_title("left open by the scale", loc="left")
+    _rule_curves(axes[0, 0], shown, "id", "id_err", labels or {})
     _from_zero(axes[0, 0], "intrinsic dimension")
-    _depth_axis(axes[0, 0])
+    _depth_axis(axes[0, 0], "relative depth")
     _legend(axes[0, 0], columns=2)
     return _note(figure, note)
 
@@ -605,8 +622,10 @@ def profile_with_controls(
     semantic=None,
     control_errors: pd.DataFrame | None = None,
     note: str = "",
+    band: pd.DataFrame | None = None,
+    inputs: Mapping[str, float] | None = None,
 ) -> Figure:
-    """The paper's Fig. 1 for one run: trained and untrained, and beside all controls.
+    """The paper's Fig. 1 for one run: trained, untrained and input, and beside them all controls.
 
     Parameters
     ----------
@@ -615,13 +634,18 @@ def profile_with_controls(
     controls : DataFrame
         Index layer, any of the columns of `CONTROL_STYLES`; NaN where one was not measured.
     semantic : SemanticLayer, optional
-        What the profile singles out; where its layer is None, nothing is marked.
+        What the profile singles out, with its confidence set; where its layer is None, nothing is
+        marked.
     control_errors : DataFrame, optional
         Standard errors, like `controls`.
+    band : DataFrame, optional
+        Index layer; columns low and high of several untrained networks, drawn in place of an error.
+    inputs : mapping, optional
+        Dimension of the network's input, by the name of how it is taken: horizontal lines.
     """
     shown = [name for name in CONTROL_STYLES if name in controls]
     untrained = [name for name in shown if name == "untrained network"]
-    figure, axes = _panels(1, 2, height=4.2)
+    figure, axes = _panels(1, 2, height=4.4)
     for axis, names in zip(axes[0], [untrained, shown], strict=True):
         _curve(
             axis,
@@ -634,13 +658,20 @@ def profile_with_controls(
         for name in names:
             _control_curve(axis, controls[name].dropna(), n_blocks, control_errors)
         _depth_axis(axis, "relative depth")
+    if band is not None:
+        axes[0, 0].fill_between(
+            band.index / n_blocks, band.low, band.high, color=GREY, alpha=0.3, lw=0
+        )
+    for i, (name, value) in enumerate((inputs or {}).items()):
+        shade, line = INPUT_STYLES[i % len(INPUT_STYLES)]
+        axes[0, 0].axhline(value, color=shade, ls=line, lw=1.2, label=_text(f"input: {name}"))
     if semantic is not None and semantic.layer is not None:
         label = f"{semantic.kind} after the peak"
         low, high = semantic.low / n_blocks, semantic.high / n_blocks
         _mark_layer(axes[0, 0], semantic.layer / n_blocks, label, low, high)
     _from_zero(axes[0, 0], "intrinsic dimension")
     _plain_log_axis(axes[0, 1], "y")
-    _legend(axes[0, 0], "training")
+    _legend(axes[0, 0], "training and input")
     _legend(axes[0, 1], "all controls (logarithmic axis)")
     return _note(figure, note)
 
@@ -732,6 +763,69 @@ def id_by_samples(curves: pd.DataFrame, n_blocks: int, note: str = "") -> Figure
     return _note(figure, note)
 
 
+def ratio_law(shares: np.ndarray, curve: pd.DataFrame, note: str = "") -> Figure:
+    """Distances to the nearest neighbour, and the ratios against the law that TwoNN fits.
+
+    Parameters
+    ----------
+    shares : ndarray, (n,)
+        r_1 of every point over its median.
+    curve : DataFrame
+        Of `pareto_curve`: log_mu, minus_log_survival, fitted.
+    """
+    figure, axes = _panels(1, 2, height=3.4)
+    left, right = axes[0]
+    left.hist(shares, bins=60, color=OTHER)
+    left.axvline(0.5, color="black", lw=0.9, ls=(0, (4, 3)), label="half the median")
+    left.set_xlim(left=0)
+    left.set(xlabel="$r_1$ / its median", ylabel="points")
+    _legend(left, "nearest neighbour")
+    right.plot(
+        curve.log_mu,
+        curve.minus_log_survival,
+        ".",
+        ms=3,
+        color=OTHER,
+        rasterized=True,
+        label="observed",
+    )
+    right.plot(curve.log_mu, curve.fitted, color="black", lw=1.2, label="Pareto law")
+    right.set_xlabel(r"$\log\,\mu$")
+    _from_zero(right, r"$-\log\,(1 - F)$")
+    _legend(right, "ratios", columns=2)
+    return _note(figure, note)
+
+
+def ceiling(table: pd.DataFrame, lowest: float, highest: float, note: str = "") -> Figure:
+    """What Gaussian clouds of known dimension are read as, beside the readings of a profile.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns dimension, id, id_err.
+    lowest, highest : float
+        The readings of the profile, drawn as a band.
+    """
+    figure, axes = _panels(height=3.6)
+    axis = axes[0, 0]
+    axis.axhspan(lowest, highest, color="#e4e4e4", lw=0, label="readings of this profile")
+    axis.plot(table.dimension, table.dimension, color="black", lw=0.8, ls="--", label="equal")
+    axis.errorbar(
+        table.dimension,
+        table.id,
+        table.id_err,
+        color=OTHER,
+        marker="o",
+        capsize=2,
+        label="Gaussian clouds",
+    )
+    _plain_log_axis(axis, "x", table.dimension)
+    _plain_log_axis(axis, "y")
+    axis.set(xlabel="true dimension", ylabel="reading")
+    _legend(axis, columns=3)
+    return _note(figure, note)
+
+
 def training_dynamics(dynamics: pd.DataFrame, label_k: int, note: str = "") -> Figure:
     """The paper's Fig. 3 for one run: dimension and label overlap at checkpoints of one training.
 
@@ -751,15 +845,20 @@ def training_dynamics(dynamics: pd.DataFrame, label_k: int, note: str = "") -> F
     return _note(_id_and_overlap(cases, styles, label_k, "trained for"), note)
 
 
-def listening_places(places: pd.DataFrame, label_k: int, note: str = "") -> Figure:
+def listening_places(
+    places: pd.DataFrame, label_k: int, note: str = "", baselines: pd.DataFrame | None = None
+) -> Figure:
     """Dimension and label overlap, read at several places of a block and pooled in several ways.
 
     Parameters
     ----------
     places : DataFrame
-        Columns site, pool, depth, id, id_err, label_overlap; the paper's choice first.
+        Columns site, pool, depth, id, id_err, label_overlap and, where known, label_overlap_err;
+        the paper's choice first.
     label_k : int
         Number of neighbours of the label overlap.
+    baselines : DataFrame, optional
+        What the input reaches: columns baseline, overlap.
     """
     cases = list(places.groupby(["site", "pool"], sort=False))
     first_pool = places.pool.iloc[0]
@@ -772,7 +871,11 @@ def listening_places(places: pd.DataFrame, label_k: int, note: str = "") -> Figu
         }
         for i, ((site, pool), _) in enumerate(cases)
     ]
-    return _note(_id_and_overlap(cases, styles, label_k, "read at, pooled by"), note)
+    figure = _id_and_overlap(cases, styles, label_k, "read at, pooled by")
+    if baselines is not None:
+        _levels(figure.axes[1], baselines.baseline, baselines.overlap)
+        _legend(figure.axes[1])
+    return _note(figure, note)
 
 
 def language_controls(controls: pd.DataFrame, label_k: int, note: str = "") -> Figure:
@@ -876,43 +979,160 @@ def label_overlap(
     semantic_layer: int | None = None,
     note: str = "",
     run: str = "",
+    baselines: pd.DataFrame | None = None,
 ) -> Figure:
-    """The paper's Fig. 4 for one run: trained and untrained; and for many numbers of neighbours.
+    """The paper's Fig. 4 for one run with its controls; and for many numbers of neighbours.
 
     Parameters
     ----------
     by_label : DataFrame
-        Columns network ("trained", "untrained"), k, depth, overlap and, where known, error.
+        Columns network ("trained", and any of "untrained", "untrained-1", ..), k, depth, overlap
+        and, where known, error.
     label_k, robustness_k : sequence of int
-        Numbers of neighbours in the left and in the right panel.
+        Numbers of neighbours in the left and in the right panel. Controls are drawn for the first.
     semantic_layer : int, optional
         The layer that the ID profile singled out, to be marked.
+    baselines : DataFrame, optional
+        What the input reaches: columns baseline, k, overlap.
     """
-    figure, axes = _panels(1, 2, height=4.1, sharey=True)
-    for network, part in by_label.groupby("network", sort=False):
-        trained = network == "trained"
-        for i, k in enumerate(label_k):
-            rows = part[part.k == k]
-            _curve(
-                axes[0, 0],
-                rows.depth,
-                rows.overlap,
-                _column(rows, "error"),
-                colour=colour(run) if trained else GREY,
-                label=f"{network}, k = {k}",
-                line=LINES[min(i, 3)],
-                marker="o" if trained else "s",
-                hollow=i > 0,
-            )
+    figure, axes = _panels(1, 2, height=4.4, sharey=True)
+    trained = by_label[by_label.network == "trained"]
+    for i, k in enumerate(label_k):
+        rows = trained[trained.k == k]
+        _curve(
+            axes[0, 0],
+            rows.depth,
+            rows.overlap,
+            _column(rows, "error"),
+            colour=colour(run),
+            label=f"trained, k = {k}",
+            line=LINES[min(i, 3)],
+            marker="o",
+            hollow=i > 0,
+        )
+    untrained = by_label[(by_label.network != "trained") & (by_label.k == label_k[0])]
+    _untrained_band(axes[0, 0], untrained, "overlap", f", k = {label_k[0]}")
+    if baselines is not None:
+        of_k = baselines[baselines.k == label_k[0]]
+        _levels(axes[0, 0], of_k.baseline, of_k.overlap, f", k = {label_k[0]}")
     if semantic_layer is not None:
         depth = semantic_layer / n_blocks
         _mark_layer(axes[0, 0], depth, "layer from the ID alone", depth, depth)
-    _curves_by_k(axes[0, 1], by_label[by_label.network == "trained"], robustness_k, "overlap")
+    _curves_by_k(axes[0, 1], trained, robustness_k, "overlap")
     for axis in axes[0]:
         _depth_axis(axis, "relative depth")
     _from_zero(axes[0, 0], r"label overlap  $\chi^{l,gt}_k$", 1.03)
-    _legend(axes[0, 0], "training")
+    _legend(axes[0, 0], "training and controls")
     _legend(axes[0, 1], "number of neighbours, trained", columns=2)
+    return _note(figure, note)
+
+
+def _untrained_band(axis: Axes, curves: pd.DataFrame, value: str, ending: str = "") -> None:
+    """Networks of random weights: one with its errors, or the range of several and their mean.
+
+    curves: columns network, depth, `value` and, where known, error.
+    """
+    n_networks = curves.network.nunique()
+    if not n_networks:
+        return
+    by_depth = curves.groupby("depth")[value]
+    mean = by_depth.mean()
+    one = n_networks == 1
+    name = "untrained" if one else f"{n_networks} untrained networks"
+    error = _column(curves, "error") if one else None
+    _curve(axis, mean.index, mean, error, colour=GREY, label=name + ending, line="--", marker="s")
+    if not one:
+        low, high = by_depth.min(), by_depth.max()
+        axis.fill_between(mean.index, low, high, color=GREY, alpha=0.3, lw=0)
+
+
+def _levels(axis: Axes, names: Sequence[str], values: Sequence[float], ending: str = "") -> None:
+    """What the input reaches, as dotted lines over all depths."""
+    for i, (name, value) in enumerate(zip(names, values, strict=True)):
+        axis.plot(
+            [0, 1],
+            [value, value],
+            color=INPUT_COLOURS[i % len(INPUT_COLOURS)],
+            linestyle=":",
+            marker=MARKERS[(i + 3) % len(MARKERS)],
+            label=_text(f"input: {name}{ending}"),
+        )
+
+
+def scoreboard(board: pd.DataFrame, label_k: int, note: str = "") -> Figure:
+    """What each way to choose a layer keeps of the best one, with the controls below a line.
+
+    Parameters
+    ----------
+    board : DataFrame
+        Columns choice, kind ("layer", "random", "input" or "untrained"), share, accuracy_share,
+        probe_share, in_best_set; the choices first. A row without numbers is left empty.
+    label_k : int
+        Number of neighbours of the label overlap.
+    """
+    figure, axes = _panels(height=1.4 + 0.34 * len(board))
+    axis = axes[0, 0]
+    places = -np.arange(len(board))
+    choices = board.kind.isin(["layer", "random"]).to_numpy()
+    scores = {
+        "share": ("label overlap, k = " + str(label_k), "o", CONTRAST[0]),
+        "accuracy_share": ("nearest neighbour's label", "^", CONTRAST[1]),
+        "probe_share": ("linear classifier", "D", CONTRAST[2]),
+    }
+    for i, (column, (name, marker, shade)) in enumerate(scores.items()):
+        # Side by side, for equal shares are common and would hide each other.
+        heights = places + 0.2 * (1 - i)
+        filled = choices if column != "share" else choices & (board.in_best_set.to_numpy() == 1)
+        values = board[column].to_numpy(float)
+        faces = [shade if full else "white" for full in filled]
+        edges = [shade if choice else GREY for choice in choices]
+        axis.plot([], [], marker, color=shade, label=name)
+        axis.scatter(values, heights, s=30, marker=marker, c=faces, edgecolors=edges, zorder=3)
+    if not choices.all():
+        axis.axhline(-choices.sum() + 0.5, color="black", lw=1)
+    axis.axvline(1, color="black", lw=0.8, ls=(0, (4, 3)))
+    axis.set_yticks(places, [_text(choice) for choice in board.choice])
+    axis.set_ylim(places[-1] - 0.6, 0.6)
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel("share of the best layer's")
+    axis.grid(axis="y", color="#eeeeee")
+    axis.set_axisbelow(True)
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=3, alignment="left")
+    return _note(figure, note)
+
+
+def id_against_overlap(table: pd.DataFrame, label_k: int, note: str = "") -> Figure:
+    """Label overlap against dimension, a point a layer, joined in the order of the layers.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns depth, id, id_err, overlap, error, in the order of the layers.
+    label_k : int
+        Number of neighbours of the label overlap.
+    """
+    figure, axes = _panels(height=4.2)
+    axis = axes[0, 0]
+    axis.plot(table.id, table.overlap, color="#bbbbbb", lw=1, zorder=1)
+    id_err = np.nan_to_num(table.id_err.to_numpy(float))
+    error = np.nan_to_num(table.error.to_numpy(float))
+    axis.errorbar(table.id, table.overlap, error, id_err, "none", ecolor="#999999", elinewidth=0.8)
+    points = axis.scatter(
+        table.id,
+        table.overlap,
+        c=table.depth,
+        cmap="viridis",
+        vmin=0,
+        vmax=1,
+        s=36,
+        edgecolors="black",
+        linewidths=0.5,
+        zorder=3,
+    )
+    figure.colorbar(points, ax=axis, label="relative depth")
+    axis.set_xlabel("intrinsic dimension")
+    axis.set_ylabel(_label_overlap_name(label_k))
     return _note(figure, note)
 
 
@@ -1074,6 +1294,61 @@ def training_by_run(dynamics: pd.DataFrame, note: str = "") -> Figure:
     return _note(figure, note)
 
 
+def advice_shares(boards: pd.DataFrame, note: str = "") -> Figure:
+    """What each way to choose a layer keeps of the best label overlap, a panel a side.
+
+    Parameters
+    ----------
+    boards : DataFrame
+        Columns by, model, choice, share; a choice that takes no layer has no share.
+    """
+    sides = list(boards.groupby("by", sort=False))
+    figure, axes = _panels(1, max(1, len(sides)), height=4.4, sharey=True)
+    choices = list(boards.choice.unique())
+    place = {choice: -i for i, choice in enumerate(choices)}
+    for axis, (by, part) in zip(axes[0], sides, strict=False):
+        for i, (model, rows) in enumerate(part.groupby("model", sort=False)):
+            axis.plot(
+                rows.share,
+                rows.choice.map(place) + 0.09 * (i % 5 - 2),
+                linestyle="",
+                marker=MARKERS[i % len(MARKERS)],
+                color=colour(model),
+                markerfacecolor=colour(model) if i < len(MARKERS) else "white",
+                label=_text(model),
+            )
+        axis.axvline(1, color="black", lw=0.6)
+        axis.set_xlim(0, 1.05)
+        axis.set_xlabel("share of the best label overlap")
+        axis.grid(axis="y", lw=0.4)
+        _legend(axis, _text(by), columns=2)
+    axes[0, 0].set_yticks(list(place.values()), [_text(choice) for choice in choices])
+    return _note(figure, note)
+
+
+def relations(table: pd.DataFrame, note: str = "") -> Figure:
+    """Rank correlation of ID and label overlap, a row a model, with its intervals.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns by, model, rho, low, high (over layers), sample_low, sample_high (over samples,
+        NaN where unknown).
+    """
+    figure, axes = _panels(height=1.6 + 0.36 * max(1, len(table)))
+    axis = axes[0, 0]
+    for i, row in enumerate(table.itertuples()):
+        axis.plot([row.low, row.high], [-i, -i], color=colour(row.model), lw=1.2)
+        axis.plot([row.sample_low, row.sample_high], [-i, -i], color=colour(row.model), lw=5)
+        axis.plot(row.rho, -i, MARKERS[0], color=colour(row.model), mec="black")
+    names = [_text(f"{row.model}, {row.by}") for row in table.itertuples()]
+    axis.set_yticks([-i for i in range(len(table))], names)
+    axis.axvline(0, color="black", lw=0.6)
+    axis.set_xlim(-1.02, 1.02)
+    axis.set_xlabel("rank correlation of ID and label overlap over the layers")
+    return _note(figure, note)
+
+
 def _panel_for_each(n: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure with `n` panels, two a row."""
     columns = 1 if n < 2 else 2
@@ -1092,8 +1367,8 @@ def balls(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Columns rule, truth, ratio (mean over clouds), spread (deviation) and plateaus (share of
-        clouds in which `auto` sees a plateau).
+        Columns rule, truth, ratio (mean over clouds), spread (deviation) and certified (share of
+        clouds for which `auto` certifies its reading).
     tolerance : float
         Half width of the grey band about 1.
     """
@@ -1114,7 +1389,7 @@ def balls(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
             capsize=2,
             label=rule,
         )
-    auto = table[(table.rule == "auto") & (table.plateaus > 0)]
+    auto = table[(table.rule == "auto") & (table.certified > 0)]
     axis.plot(
         auto.truth * aside,
         auto.ratio,
@@ -1122,7 +1397,7 @@ def balls(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
         ms=13,
         mfc="none",
         mec="black",
-        label="auto sees a plateau in some of the clouds",
+        label="auto certifies some of the clouds",
     )
     _plain_log_axis(axis, "x", table.truth.unique())
     _from_zero(axis, "estimated / true dimension", max(1.25, 1.05 * table.ratio.max()))
@@ -1131,44 +1406,211 @@ def balls(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
     return _note(figure, note)
 
 
-def plateaus_found(
-    shares: pd.DataFrame, worst: pd.Series, tolerance: float, note: str = ""
-) -> Figure:
-    """Where `auto` sees a plateau, and its largest error there.
+def certificates(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
+    """What `auto` reads of clouds of known dimension, and of which it certifies the reading.
 
     Parameters
     ----------
-    shares : DataFrame
-        Share of clouds with a plateau: index true dimension, a column a level of noise.
-    worst : Series
-        Largest relative error where there is a plateau: index true dimension.
+    table : DataFrame
+        Columns dimension (the true one), id, and verdict: one of the names in the legend.
     tolerance : float
-        The error that is allowed, drawn as a line.
+        Half width of the grey band about 1.
     """
-    figure, axes = _panels(1, 2, height=3.7)
-    left, right = axes[0]
-    for i, level in enumerate(shares):
-        left.plot(
-            shares[level],
-            color=_shades("cividis", len(shares.columns))[i],
-            marker=MARKERS[i % len(MARKERS)],
-            linestyle=LINES[i % len(LINES)],
-            label=f"noise {level:g}",
+    figure, axes = _panels(height=4.2)
+    axis = axes[0, 0]
+    axis.axhspan(1 - tolerance, 1 + tolerance, color="#e4e4e4", lw=0)
+    axis.axhline(1, color="black", lw=0.8)
+    verdicts = list(table.groupby("verdict", sort=False))
+    for i, (verdict, part) in enumerate(verdicts):
+        aside = 1.07 ** (i - (len(verdicts) - 1) / 2)  # so that clouds of one dimension part
+        axis.plot(
+            part.dimension * aside,
+            part.id / part.dimension,
+            color=CONTRAST[i],
+            linestyle="",
+            marker=MARKERS[i],
+            alpha=0.7,
+            label=_text(verdict),
         )
-    _from_zero(left, "share of clouds with a plateau", 1.04)
-    right.plot(worst, "o-", color=RULE_COLOURS["auto"], label="largest error")
-    right.axhline(tolerance, color="#d1495b", ls="--", label=f"tolerance, {tolerance:g}")
-    _from_zero(right, "relative error with a plateau", 1.5 * tolerance)
+    _plain_log_axis(axis, "x", [1, 2, 3, 5, 10, 20, 50, 100])
+    _plain_log_axis(axis, "y", [0.05, 0.1, 0.2, 0.5, 1, 2, 4])
+    axis.set_xlabel("true dimension")
+    axis.set_ylabel("dimension read / true dimension")
+    _legend(axis, columns=2)
+    return _note(figure, note)
+
+
+def error_ratios(table: pd.DataFrame, note: str = "") -> Figure:
+    """Estimated errors over the true spread: a row for each form of error of each statistic.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns statistic, form, ratio, kind (of cloud).
+    """
+    rows = table[["statistic", "form"]].drop_duplicates()
+    places = {tuple(row): -i for i, row in enumerate(rows.itertuples(index=False))}
+    figure, axes = _panels(height=0.9 + 0.3 * len(rows))
+    axis = axes[0, 0]
+    axis.axvline(1, color="black", lw=0.8)
+    kinds = list(table.groupby("kind", sort=False))
+    for i, (kind, part) in enumerate(kinds):
+        aside = 0.26 * ((len(kinds) - 1) / 2 - i)  # one kind above the other
+        heights = [places[row] + aside for row in zip(part.statistic, part.form, strict=True)]
+        axis.plot(
+            part.ratio,
+            heights,
+            color=CONTRAST[i],
+            linestyle="",
+            marker=MARKERS[i],
+            alpha=0.7,
+            label=_text(kind),
+        )
+    axis.set_yticks(list(places.values()), [_text(f"{a}: {b}") for a, b in places])
+    axis.set_xlabel("estimated error / true spread")
+    _plain_log_axis(axis, "x", [0.5, 1, 2, 4, 8])
+    _legend(axis, columns=2)
+    return _note(figure, note)
+
+
+def known_profiles(profiles: pd.DataFrame, note: str = "") -> Figure:
+    """Shapes of profiles, those without a feature to find on the left and those with one right.
+
+    Parameters
+    ----------
+    profiles : DataFrame
+        Columns name, has_feature, depth, id.
+    """
+    figure, axes = _panels(1, 2, height=5.0)
+    for axis, has_feature in zip(axes[0], (False, True), strict=True):
+        shapes = profiles[profiles.has_feature == has_feature].groupby("name", sort=False)
+        for i, (name, part) in enumerate(shapes):
+            _curve(
+                axis,
+                part.depth,
+                part.id,
+                colour=CONTRAST[i % len(CONTRAST)],
+                label=name,
+                line=LINES[i % len(LINES)],
+                marker=MARKERS[i % len(MARKERS)],
+                order=i,
+            )
+        _from_zero(axis, "intrinsic dimension", 22)
+        _depth_axis(axis, "relative depth")
+    _legend(axes[0, 0], "nothing to find")
+    _legend(axes[0, 1], "something to find")
+    return _note(figure, note)
+
+
+def operating_curve(
+    false: pd.DataFrame, power: pd.DataFrame, alpha: float, note: str = ""
+) -> Figure:
+    """How often a layer is found where there is none, and where there is one.
+
+    Parameters
+    ----------
+    false : DataFrame
+        Share of draws with a finding, and what the number of draws leaves open, where there is
+        nothing to find: columns layers, noise, found, upper.
+    power : DataFrame
+        Share of draws in which a feature was found: columns profile, noise, and low, found, high
+        over the numbers of layers.
+    alpha : float
+        The share of false findings that is allowed, drawn as a line.
+    """
+    figure, axes = _panels(1, 2, height=3.9)
+    left, right = axes[0]
+    counts = list(false.groupby("layers", sort=False))
+    for i, (layers, part) in enumerate(counts):
+        aside = 1.06 ** (i - (len(counts) - 1) / 2)  # most of them are equal
+        left.errorbar(
+            100 * part.noise * aside,
+            part.found,
+            [0 * part.found, part.upper - part.found],
+            color=CONTRAST[i],
+            marker=MARKERS[i],
+            linestyle="",
+            capsize=3,
+            label=f"{layers} layers",
+        )
+    left.axhline(alpha, color="#d1495b", ls="--", label=f"promised: {alpha:.0%} at most")
+    _from_zero(left, "share of draws", max(0.08, 1.1 * false.upper.max()))
+    for i, (profile, part) in enumerate(power.groupby("profile", sort=False)):
+        right.plot(
+            100 * part.noise,
+            part.found,
+            color=CONTRAST[i],
+            marker=MARKERS[i],
+            linestyle=LINES[i % len(LINES)],
+            label=_text(profile),
+        )
+        right.fill_between(100 * part.noise, part.low, part.high, color=CONTRAST[i], alpha=0.15)
+    _from_zero(right, "share of draws", 1.04)
     for axis in (left, right):
-        axis.set_xlabel("true dimension")
-        axis.set_xlim(0, shares.index.max() + 1)
-        axis.set_xticks(range(0, int(shares.index.max()) + 1, 4))
-    _legend(left, "how often", columns=2)
-    _legend(right, "how well")
+        _plain_log_axis(axis, "x", [0.5, 1, 2, 3, 6])
+        axis.set_xlabel("noise of each ID, %")
+    _legend(left, "found, and nothing is there", columns=2)
+    _legend(right, "found, and it is there", columns=2)
     return _note(figure, note)
 
 
 # ------------------------------------------------------------------------------------- report (09)
+
+
+def real_profiles(
+    theirs: pd.DataFrame,
+    ours: pd.DataFrame,
+    untrained: pd.DataFrame,
+    families: Mapping[str, str],
+    note: str = "",
+) -> Figure:
+    """ID profiles as published, a panel a family, and of this book's runs, a panel a run.
+
+    Parameters
+    ----------
+    theirs, ours : DataFrame
+        Columns model, layer, depth, value, error.
+    untrained : DataFrame
+        Columns model, depth, low, high: where the untrained networks lie.
+    families : mapping
+        Title of a family to how the names of its models begin.
+    """
+    published = {title: _family(theirs, start, families) for title, start in families.items()}
+    published = {title: rows for title, rows in published.items() if len(rows)}
+    runs = dict(list(ours.groupby("model", sort=False)))
+    n = len(published) + len(runs)
+    rows = -(-n // 2)
+    figure = Figure(figsize=(WIDTH, 2.7 * rows), layout="constrained")
+    grid = figure.add_gridspec(rows, 2)
+    places = [grid[i // 2, i % 2] for i in range(n)]
+    if n % 2:
+        places[-1] = grid[rows - 1, :]  # the last one takes the whole row
+    axes = [figure.add_subplot(place) for place in places]
+    for axis, (title, curves) in zip(axes, published.items(), strict=False):
+        _family_panel(axis, curves, {})
+        _legend(axis, f"{title}: the paper", columns=2)
+    for axis, (run, curve) in zip(axes[len(published) :], runs.items(), strict=True):
+        _run_with_untrained(axis, run, curve, untrained[untrained.model == run])
+        _legend(axis, f"{_text(run)}: this book", columns=2)
+    for axis in axes:
+        _from_zero(axis, "intrinsic dimension")
+        _depth_axis(axis, "relative depth")
+    return _note(figure, note)
+
+
+def _run_with_untrained(axis: Axes, run: str, curve: pd.DataFrame, band: pd.DataFrame) -> None:
+    _curve(axis, curve.depth, curve.value, curve.error, colour=colour(run), label="trained")
+    inside = band[band.depth <= 1]
+    if len(inside):
+        axis.fill_between(
+            inside.depth.astype(float),
+            inside.low.astype(float),
+            inside.high.astype(float),
+            color=GREY,
+            alpha=0.45,
+            lw=0,
+            label="untrained",
+        )
 
 
 def rule_shapes(profiles: pd.DataFrame, note: str = "") -> Figure:
@@ -1317,4 +1759,187 @@ def precision_effect(table: pd.DataFrame, note: str = "") -> Figure:
         axis.set_ylabel(label)
         _depth_axis(axis, "relative depth")
         _legend(axis)
+    return _note(figure, note)
+
+
+# -------------------------------------------------------------------- two clouds, and signs (12-13)
+
+
+def layer_maps(
+    maps: Mapping[str, pd.DataFrame],
+    first: str,
+    second: str,
+    label: str,
+    limits: tuple[float | None, float | None] = (0, None),
+    best: str = "highest",
+    note: str = "",
+) -> Figure:
+    """One measure of likeness for all pairs of layers of two clouds, as one map or two.
+
+    Parameters
+    ----------
+    maps : mapping
+        Title of a panel to a table: index the layers of the first cloud, columns those of the
+        second.
+    first, second : str
+        Names of the clouds.
+    label : str
+        Of the measure.
+    limits : (low, high)
+        Values at the ends of the colours; None for those of the tables.
+    best : {"highest", "lowest"}
+        What a dot marks in each column of the picture: the layer of the second cloud that is most
+        like that layer of the first.
+    """
+    figure, axes = _panels(1, len(maps), height=3.6)
+    low, high = limits
+    if high is None:
+        high = max(float(table.to_numpy().max()) for table in maps.values())
+    for axis, (title, table) in zip(axes[0], maps.items(), strict=True):
+        picture = axis.imshow(
+            table.T, origin="lower", aspect="auto", interpolation="none", vmin=low, vmax=high
+        )
+        for which, layers in (("x", table.index), ("y", table.columns)):
+            every = max(1, -(-len(layers) // 7))
+            places = range(0, len(layers), every)
+            getattr(axis, f"set_{which}ticks")(places, [str(layer) for layer in layers[::every]])
+        axis.set(xlabel=f"layer of {_text(first)}", ylabel=f"layer of {_text(second)}")
+        axis.set_title(_text(title), loc="left")
+        found = table.idxmax(axis=1) if best == "highest" else table.idxmin(axis=1)
+        places = table.columns.get_indexer(found)
+        axis.plot(range(len(table)), places, "o", color="white", mec="black", ms=4)
+    bar = figure.colorbar(picture, ax=list(axes[0]), pad=0.01, aspect=30)
+    bar.set_label(label)
+    return _note(figure, note)
+
+
+def nearest_layers(nearest: pd.DataFrame, first: str, second: str, note: str = "") -> Figure:
+    """For each layer of one cloud, the depth at which the other is most like it.
+
+    Parameters
+    ----------
+    nearest : DataFrame
+        Columns measure, depth (in the first cloud) and nearest_depth (in the second).
+    first, second : str
+        Names of the clouds.
+    """
+    figure, axes = _panels(height=3.6)
+    axis = axes[0, 0]
+    axis.plot([0, 1], [0, 1], color=GREY, lw=1, label="equal depth")
+    for i, (measure, part) in enumerate(nearest.groupby("measure", sort=False)):
+        _curve(
+            axis,
+            part.depth,
+            part.nearest_depth,
+            colour=CONTRAST[i % len(CONTRAST)],
+            label=measure,
+            line=LINES[i % len(LINES)],
+            marker=MARKERS[i % len(MARKERS)],
+            order=i,
+        )
+    _depth_axis(axis, f"relative depth in {_text(first)}")
+    axis.set_ylabel(f"most alike in {_text(second)}, depth")
+    axis.set_ylim(bottom=-0.03)
+    _legend(axis, columns=3)
+    return _note(figure, note)
+
+
+def two_profiles(profiles: pd.DataFrame, note: str = "") -> Figure:
+    """Intrinsic dimension of several clouds on one axis.
+
+    Parameters
+    ----------
+    profiles : DataFrame
+        Columns cloud, depth, id and id_err.
+    """
+    figure, axes = _panels(height=3.4)
+    axis = axes[0, 0]
+    for i, (cloud, part) in enumerate(profiles.groupby("cloud", sort=False)):
+        _curve(
+            axis,
+            part.depth,
+            part.id,
+            part.id_err,
+            colour=CONTRAST[i % len(CONTRAST)],
+            label=cloud,
+            line=LINES[i % len(LINES)],
+            marker=MARKERS[i % len(MARKERS)],
+            order=i,
+        )
+    _depth_axis(axis)
+    _from_zero(axis, "intrinsic dimension")
+    _legend(axis, columns=2)
+    return _note(figure, note)
+
+
+def meaning(cases: pd.DataFrame, note: str = "") -> Figure:
+    """Correlation of dimension and label overlap against what the input gives of the labels.
+
+    Cases of which the input was not measured stand at the left, apart from the axis of shares.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        Columns group (of one colour and marker), share (NaN where not known), rho, low and high
+        (the interval of rho).
+    """
+    known = cases[cases.share.notna()]
+    unknown = cases[cases.share.isna()]
+    low = min(0.5, float(known.share.min()) - 0.05) if len(known) else 0.5
+    high = max(1.02, float(known.share.max()) + 0.05) if len(known) else 1.02
+    figure, axes = _panels(height=4.0)
+    axis = axes[0, 0]
+    beside = low - 0.12 - 0.02 * np.arange(len(unknown))[::-1]
+    places = pd.concat([known.share, pd.Series(beside, unknown.index)])
+    for i, (group, part) in enumerate(cases.groupby("group", sort=False)):
+        below = (part.rho - part.low).clip(lower=0)
+        above = (part.high - part.rho).clip(lower=0)
+        axis.errorbar(
+            places[part.index],
+            part.rho,
+            [below, above],
+            color=CONTRAST[i % len(CONTRAST)],
+            linestyle="",
+            marker=MARKERS[i % len(MARKERS)],
+            markerfacecolor="white" if i >= len(MARKERS) else CONTRAST[i % len(CONTRAST)],
+            ms=6,
+            lw=1,
+            label=_text(group),
+        )
+    axis.axhline(0, color=GREY, lw=1)
+    ticks = [tick for tick in np.arange(0, 2.01, 0.1) if low <= tick <= high]
+    axis.set_xticks(ticks, [f"{tick:.1f}" for tick in ticks])
+    axis.set_xlabel("share of the labels that the input gives  (input overlap / best overlap)")
+    axis.set_ylabel("rank correlation of ID and label overlap")
+    axis.set_ylim(-1.05, 1.05)
+    axis.set_xlim(float(places.min()) - 0.04, high)
+    if len(unknown):
+        axis.axvspan(float(places.min()) - 0.04, low - 0.06, color="black", alpha=0.06, lw=0)
+        place = {"ha": "left", "va": "top", "fontsize": SMALL, "color": "#555555"}
+        axis.text(float(places.min()) - 0.03, -0.93, "input not measured", **place)
+    _legend(axis, columns=3)
+    return _note(figure, note)
+
+
+def rival_choices(choices: pd.DataFrame, note: str = "") -> Figure:
+    """Share of the best label overlap that each choice of a layer keeps, a row a case.
+
+    Parameters
+    ----------
+    choices : DataFrame
+        Columns case (in the order from above), choice and kept.
+    """
+    cases = list(dict.fromkeys(choices.case))
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.27 * len(cases)), layout="constrained")
+    axis = figure.subplots()
+    for i, (choice, part) in enumerate(choices.groupby("choice", sort=False)):
+        rows = [cases.index(case) for case in part.case]
+        style = {"marker": MARKERS[i % len(MARKERS)], "color": CONTRAST[i % len(CONTRAST)]}
+        axis.plot(part.kept, rows, linestyle="", ms=6, label=_text(choice), **style)
+    axis.set_yticks(range(len(cases)), [_text(case) for case in cases])
+    axis.set_ylim(len(cases) - 0.5, -0.5)
+    axis.set_xlim(right=1.01)
+    axis.set_xlabel("label overlap there / best label overlap")
+    axis.grid(axis="y", color="#e8e8e8")
+    _legend(axis, columns=4)
     return _note(figure, note)

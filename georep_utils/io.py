@@ -142,6 +142,17 @@ def write_table(path: str | Path, frame, index: bool = False) -> None:
     note_written(path)
 
 
+def write_figure(path: str | Path, figure) -> None:
+    """Write a matplotlib Figure in the format that the file's name ends with, atomically, and note
+    it. The same figure has the same bytes.
+    """
+    path = Path(path)
+    with atomic(path) as temporary:
+        kind = path.suffix.removeprefix(".")
+        figure.savefig(temporary, format=kind, bbox_inches="tight", metadata={"Date": None})
+    note_written(path)
+
+
 def read_table(path: str | Path, **options):
     """A csv table as a DataFrame, noted as read; `options` are those of `pandas.read_csv`."""
     import pandas as pd
@@ -284,6 +295,12 @@ def note_facts(**facts: bool) -> None:
     Cells tagged `only-labels` are left out of a chapter where that is not so.
     """
     _note({"facts": {name: bool(value) for name, value in facts.items()}})
+
+
+def facts() -> dict[str, bool]:
+    """The facts that this notebook and earlier ones of its run have noted; none outside a run."""
+    record = os.environ.get(RECORD)
+    return recorded(record)[2] if record else {}
 
 
 def facts_line(facts: dict[str, bool]) -> str:

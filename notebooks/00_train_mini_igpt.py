@@ -43,7 +43,8 @@ flip = False  # | Whether half of the training images are mirrored.
 bfloat16 = True  # | Whether matrix products are taken in bfloat16.
 device = "auto"  # | Where to train: auto, cpu, cuda or cuda:N.
 n_threads = 0  # at least 0 | Threads of PyTorch; 0: as many as it takes by itself.
-seed = 0  # | Seed of the weights, the palette and the order of the images.
+seed = 0  # | Seed of the weights and of the order of the images.
+palette_seed = 0  # | Seed of the palette: keep it, and seeds read the same tokens.
 save_every = 100  # at least 1 | Steps between two entries of the log.
 
 # %%
@@ -137,8 +138,9 @@ test = halve(read_idx("t10k-images"))
 # centres of ImageNet's {cite}`chen2020`.
 
 # %%
-pixels = np.random.default_rng(seed).choice(train.reshape(-1, 1), 200_000)
-clusters = KMeans(n_colours, n_init=4, random_state=seed).fit(pixels)
+rng = np.random.default_rng(palette_seed)
+pixels = rng.choice(train.reshape(-1, 1), 200_000)
+clusters = KMeans(n_colours, n_init=4, random_state=palette_seed).fit(pixels)
 palette = np.sort(clusters.cluster_centers_[:, 0]).astype(np.float32)
 
 # %% [markdown]

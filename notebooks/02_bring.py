@@ -94,14 +94,16 @@ cloud = clouds.bring(
 
 # %% [markdown]
 # The run uses this cloud under the name `trained`, as all chapters call the network that they look
-# at. There is no untrained control here, unless you save the same arrays from a network of random
-# weights and bring them as a run of their own.
+# at. Its controls are not here: a network of random weights, and the input itself. You can save the
+# same arrays of both and bring each as a run of its own. It is worth it: whether a layer does more
+# than the input did can't be seen otherwise.
 
 # %%
 paths = io.RunPaths(run)
 clouds.assign(paths, trained=cloud)
 known = {side: cloud.side(side) is not None for side in ("labels", "families")}
 io.note_facts(brought=True, **known)
+io.note_facts(untrained=False, several_untrained=False, input=False)
 
 # %% tags=["hide-input"]
 glue("n-points", cloud.n_samples, display=False)

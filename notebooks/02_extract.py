@@ -38,7 +38,8 @@ dtype = "float32"  # one of float32, tf32, bfloat16 | Precision of weights and s
 device = "auto"  # | auto, cpu, cuda, or one GPU of several such as cuda:1.
 batch_size = 0  # at least 0 | Most samples of a batch. 0 chooses for the device.
 batch_tokens = 0  # at least 0 | Most tokens of a batch. 0 chooses for the device.
-control_seed = 0  # at least 0 | Random weights of the untrained network.
+control_seed = 0  # at least 0 | Random weights of the first untrained network.
+control_seeds = 5  # at least 1 | Untrained networks: this seed and those after it.
 untrained_control = True  # | Read an untrained network of the same sizes, too.
 n_completions = 10  # at least 0 | Images for the model to complete. 0 for none.
 scheduler = ""  # | Here; local; or the address or the file of a Dask scheduler.
@@ -53,7 +54,7 @@ import pandas as pd
 from myst_nb import glue
 
 from georep_utils import clouds, extraction, figures, io, parallel
-from georep_utils.data import datasets, images
+from georep_utils.data import baselines, datasets, images
 from georep_utils.models import likelihood, load
 
 # %% tags=["hide-input"]
@@ -190,32 +191,74 @@ glue("difference", float(difference), display=False)
 # They agree to {glue:text}`difference:.0e` of the vector's length.
 
 # %% tags=["hide-input"]
-io.note_facts(untrained=untrained_control)
+io.note_facts(untrained=untrained_control, input=True)
+io.note_facts(several_untrained=untrained_control and control_seeds > 1)
 
 # %% [markdown] tags=["only-untrained"]
-# ## The control: the same network before training
+# ## First control: the same network before training
 #
-# Even a network of random weights turns images into points whose neighbours have something in
-# common, because images do. So a profile means something only beside that of an *untrained* network
-# of the same sizes, on the same samples. Whatever both have is due to the architecture and the
-# data; only the difference is due to training.
+# Even a network of random weights turns samples into points whose neighbours have something in
+# common, because the samples do. So a profile means something only beside that of an *untrained*
+# network of the same sizes, on the same samples. Whatever both have is due to the architecture and
+# the data; only the difference is due to training. One draw of random weights is one accident,
+# so we take several (`control_seeds`): how far they differ says which differences from the trained
+# network count.
 
 # %% tags=["only-untrained"]
-untrained = clouds.represent(source.untrained(control_seed), data, load_data, **how)
-clouds.assign(paths, trained=trained, untrained=untrained)
+controls = {}
+for number in range(control_seeds):
+    random_weights = source.untrained(control_seed + number)
+    cloud = clouds.represent(random_weights, data, load_data, **how)
+    controls[clouds.untrained_name(number)] = cloud
 
 # %% [markdown] tags=["not-untrained"]
-# ## No control in this run
+# ## First control: none in this run
 #
 # This run reads the trained network alone (`untrained_control` is off). A profile means more beside
 # that of an untrained network of the same sizes: what both have is not due to training.
 
 # %% tags=["not-untrained"]
-clouds.assign(paths, trained=trained)
+controls = {}
 
 # %% [markdown]
-# The last line writes down which clouds this run uses, by name. The chapters that follow take the
-# clouds from there.
+# ## Second control: the input itself
+#
+# Before any network, the samples are points already. If neighbours in the raw input share a class
+# as often as neighbours in the best layer do, then the network did not make that order; it kept it.
+# So the input is put into a cloud of its own, with a few plain arrays in the place of layers.
+
+# %% [markdown] tags=["only-images", "only-palette"]
+# *pixels* are the colours that the tokens stand for, one number a place and channel.
+
+# %% [markdown] tags=["only-images", "not-palette"]
+# *pixels* are the central square of each image, reduced to 32 by 32, one number a place and
+# channel.
+
+# %% [markdown] tags=["only-images"]
+# The *histogram* says how often each colour occurs, and not where. It is what is left of an image
+# when places are forgotten, as they are in an average over the tokens alone. So the difference
+# between the two says what averaging can throw away, and what the blocks may have to win back.
+
+# %% [markdown] tags=["only-text"]
+# *words* counts words, rare ones weighted up, in the 300 directions that vary most at most.
+# *embedding* is the mean of the vectors by which the network looks its tokens up, before anything
+# passes through a block. Neither knows the order of the words.
+
+# %% [markdown] tags=["only-protein"]
+# *residues* are the shares of the twenty amino acids in a sequence. *dipeptides* are the shares of
+# the 400 pairs that can follow each other, and so know a little about order.
+
+# %%
+given = clouds.represent_input(data, baselines.of(data, source))
+shapes = [given[layer].shape for layer in given.layers]
+pd.DataFrame(shapes, index=given.layer_names, columns=["samples", "features"])
+
+# %% [markdown]
+# Last, we write down which clouds this run uses, by name. The chapters that follow take the clouds
+# from there.
+
+# %%
+clouds.assign(paths, trained=trained, **controls, input=given)
 
 # %% [markdown] tags=["only-causal"]
 # ## Does the model know its data?
@@ -313,6 +356,8 @@ look.iloc[:: max(1, len(look) // 8)].round(2)
 #   {glue:text}`n-layers` layers.
 # - The cloud is found again by its recipe: by the content of weights and samples and by the code,
 #   not by a name.
+# - Beside the network stand its controls: the input itself and, where they were asked for, networks
+#   of the same sizes with random weights. What follows is measured on all of them.
 
 # %% [markdown] tags=["only-tokens", "only-averaged"]
 # - A stored point is the mean of the hidden states of its sample, to a relative difference of

@@ -48,8 +48,9 @@ from georep_utils.data import datasets, previews
 from georep_utils.geometry.neighbors import largest_range
 
 # %% [markdown]
-# The clouds of the run are there already. A run has the cloud of its network, `trained`, and most
-# have that of the same network with random weights beside it.
+# The clouds of the run are there already: that of its network, `trained`, and, as far as the run
+# has them, its controls: the same network with random weights, and the input itself. All of them
+# are searched; the pages below look at the trained network.
 
 # %%
 figures.use_style()
@@ -208,8 +209,9 @@ pd.DataFrame({"sequence": previews.lines(data, queries)} | shown)
 # the dimension.
 #
 # They are worth having in view because estimated dimensions have been said to follow distances and
-# norms rather than anything about the shape of the cloud {cite}`critique2026`. The next chapter
-# puts the curves of {numref}`{{run}}-fig-distances` beside that of the dimension.
+# norms rather than anything about the shape of the cloud {cite}`critique2026`. Whether they do here
+# is a question for the next chapter, which puts the curves of {numref}`{{run}}-fig-distances`
+# beside that of the dimension. Here the question is whether the two sizes follow each other.
 
 # %%
 rows = []
@@ -236,6 +238,9 @@ figures.distances_and_norms(distances, run, note)
 first = distances.first_distance
 glue("spread", float(first.max() / first[first > 0].min()), display=False)
 glue("copies", int(distances.duplicates.max()), display=False)
+body = distances[distances.layer <= trained.n_blocks]
+together = body.first_distance.corr(body.norm, method="spearman")
+glue("together", float(together), display=False)
 
 # %% [markdown]
 # - {glue:text}`maxk` neighbours and {glue:text}`n-ratios` ratios of each of {glue:text}`n:,` points
@@ -248,3 +253,6 @@ glue("copies", int(distances.duplicates.max()), display=False)
 # - In the layer where it is largest, the mean distance to the first neighbour is
 #   {glue:text}`spread:.1f` times that of the layer where it is smallest (layers in which it is zero
 #   aside).
+# - The two sizes have a rank correlation of {glue:text}`together:.2f` over the layers up to the
+#   final norm. At 1 the layers would have the same order by both; the further below, the more the
+#   cloud changes by something else than its size.

@@ -19,8 +19,11 @@
 # - the dimension of one layer's cloud of points is estimated from distance ratios, first by hand
 #   and then with DADApy;
 # - every layer is measured at many scales, and four written rules choose the scale to read;
-# - the profile over depth is drawn beside its controls: Fig. 1 of the paper;
-# - one layer is singled out by its profile, without labels;
+# - errors are made that all layers share, so that layers can be compared;
+# - the estimate is checked: by another estimator, for its ceiling, and for near-copies;
+# - the profile over depth is drawn beside its controls, untrained networks and the input: Fig. 1 of
+#   the paper;
+# - one layer is singled out by its profile, without labels, if any can be told from noise;
 # - we ask whether the dimension merely follows distances and norms, as has been argued.
 
 # %% tags=["parameters"]
@@ -31,14 +34,16 @@ n_repetitions = 4  # at least 1 | Disjoint subsets that are averaged at a decima
 fraction = 0.98  # between 0.01 and 1 | Share of the lowest ratios that TwoNN fits.
 fit = "base"  # one of base, ml | TwoNN by a line, or by maximum likelihood.
 drop_duplicates = False  # | Keep one of each set of identical points.
+drop_near = (
+    0.0  # between 0 and 1 | Or of points nearer than this share of r_10 (0: off).
+)
 seed = 0  # at least 0 | Of the random subsets and of the controls.
 device = "auto"  # | Where neighbours are searched for: auto, cpu, cuda, cuda:1.
-max_slope_bias = 0.08  # between 0 and 1 | Bias that a plateau's slope may allow.
-max_bend_bias = 0.08  # between 0 and 1 | Bias that a plateau's bend may allow.
-max_control_bias = 0.05  # between 0 and 1 | Bias of a Gaussian that shows this ID.
 prominence = 0.05  # between 0 and 1 | IDs that differ by less, relatively, are equal.
 
 # %%
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 from dadapy import Data
@@ -46,10 +51,18 @@ from myst_nb import glue
 from scipy.optimize import brentq
 
 from georep_utils import clouds, figures, io
-from georep_utils.geometry import profiles, scaling, synthetic
+from georep_utils.geometry import (
+    checks,
+    near_duplicates,
+    profiles,
+    resampling,
+    scaling,
+    synthetic,
+)
 from georep_utils.geometry.neighbors import nearest_neighbors
-from georep_utils.geometry.scale_rules import select_scale
-from georep_utils.geometry.semantic_layer import semantic_layer
+from georep_utils.geometry.scale_rules import MAX_BIAS
+from georep_utils.geometry.semantic_layer import MIN_LAYERS, VERSION, semantic_layer
+from georep_utils.paper import advice
 from georep_utils.precision import machine
 
 # %% [markdown]
@@ -250,7 +263,8 @@ options = {
     "seed": seed,
     "device": device,
 }
-curves = profiles.measure(trained, measured, drop_duplicates, **options)
+kept = {"without_copies": drop_duplicates, "without_near": drop_near}
+curves = profiles.measure(trained, measured, **kept, **options)
 
 # %%
 columns = ["method", "scale", "n_points", "k", "id", "id_err", "n_excluded"]
@@ -267,143 +281,374 @@ figures.id_scaling(curves, n_blocks, note=made_from)
 # %% [markdown]
 # ## Choosing the scale
 #
-# One number a layer needs one scale, the same for all layers. Appendix B of the paper reads TwoNN
-# where the curve depends least on the scale, and its text names a decimation by 4; the released
-# figures use a decimation by 32. The exact rule is not public, so we keep four, by name:
+# One number a layer needs one scale, the same for all layers. The exact rule of the paper is not
+# public, so we keep what its authors wrote and did as rules with names:
 #
 # - `paper_text`: TwoNN at $N/n = 4$, as the text says;
 # - `igpt_release`: TwoNN at $N/n = 32$, four repetitions, lowest 98 % of the ratios, as the
 #   released code does;
 # - `gride_small_k`: the mean of Gride at neighbours 2-4 and 4-8, DADApy's advice for curves
 #   without a plateau;
-# - `auto`: **ours**. It tests every layer at every scale for a plateau, and the layers vote for
-#   one scale. Where no scale is a plateau of half of them, it says so, and reads what
-#   `gride_small_k` reads.
+# - `auto`: Gride at the common scale where the dimension depends least on the scale, which is what
+#   the paper's Appendix B says in words.
 #
-# This run's profile is read by *{glue:text}`scale-rule`*.
+# This run's profile is read by *{glue:text}`scale-rule`*. A rule that the curves can't serve is
+# left out by name; if it is the one that was asked for, the run ends here and says what is missing.
 
 # %%
-thresholds = {
-    "max_bias": max_slope_bias,
-    "max_bend_bias": max_bend_bias,
-    "max_control_bias": max_control_bias,
-    "device": device,
-}
-chosen = select_scale(curves, scale_rule, **thresholds)
-chosen.profile.head().round(3)
-
-# %% [markdown]
-# The column `id_err` is statistical: it shrinks when there are more samples. `id_sys` is half the
-# range of the estimate over half the scale, the scale itself and twice the scale. It does not
-# shrink with more samples, because it is about what is measured, not about how well. Where it
-# exceeds the statistical error, a value must not be quoted without its scale.
-#
-# The other rules show how much hangs on the choice:
-
-# %%
-selections, left_out = profiles.select_by_every_rule(curves, **thresholds)
-for selection in selections.values():
-    print(selection.reason)
+selections, left_out = profiles.select_by_every_rule(curves, scale_rule)
 for rule, reason in left_out.items():
     print(f"{rule} is left out: {reason}")
 
 # %%
-profiles_read = [s.profile.assign(rule=rule) for rule, s in selections.items()]
-by_rule = pd.concat(profiles_read)
-by_rule["depth"] = by_rule.layer / n_blocks
-shown = ["id", "id_err", "id_sys", "plateau"]
-by_rule.groupby("rule", sort=False)[shown].mean().round(2)
+chosen = selections[scale_rule]
+chosen.profile.head().round(3)
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-rules", "caption": "The ID profile under each of the rules. The height depends on the rule; compare the shapes. Bands are one standard error, and don't contain the choice of the scale."}, "image": {"alt": "ID profiles against relative depth, one a rule"}}
+# %% [markdown]
+# The column `id_err` is statistical: it shrinks when there are more samples. `id_sys` does not. It
+# is a *systematic* error: how far the number may be from the one that a cloud without noise,
+# curvature and boundary would have. Whatever disturbs an estimate grows or shrinks with the
+# distance $r$ to the neighbours, about in proportion to it. Over an octave of scale $r$ grows by a
+# factor $2^{1/d}$ only, hardly at all when $d$ is large. So a change of $\log d$ by $b$ an octave
+# stands for a disturbance of
+#
+# $$ \frac{|b|}{2^{1/d} - 1} \approx \frac{|b| \, d}{\ln 2} $$
+#
+# of the estimate. The slope $b$ is taken over the octaves around the scale. Where `id_sys` exceeds
+# the statistical error, a value must not be quoted without its scale; where it is as large as the
+# ID, nothing is known about a limit at small distances.
+#
+# ### Errors that all layers share
+#
+# The error over repetitions has two faults. It is made of few subsets, so that it is itself
+# uncertain by a third or more. And it says nothing about *differences* between layers. All layers
+# are made of the same samples. A sample that lies apart in one layer lies apart in the next, so
+# that the errors of two layers go up and down together, and the step between them is surer than
+# each of them.
+#
+# Both are mended by reading everything again on halves of the samples. The samples are dealt into
+# 20 groups, and the groups are divided into ten and ten in 19 balanced ways; any two groups meet in
+# about half of them. TwoNN or Gride, at the scale of the rule, is read in both halves of every
+# division, in the same halves for every layer.
+
+# %%
+labels = trained.side("labels")
+joint = profiles.replicates(trained, chosen, labels, **kept, **options)
+io.note_facts(joint_errors=joint.values is not None)
+
+# %% [markdown] tags=["only-joint_errors"]
+# The readings of the example layer in both halves of the first divisions:
+
+# %% tags=["only-joint_errors"]
+i = measured.index(layer)
+pd.DataFrame(joint.values[:4, :, i], columns=["half", "other half"]).round(3)
+
+# %% [markdown] tags=["only-joint_errors"]
+# Two halves share no sample, so half of their difference has the size of the error of the whole.
+# Squared and averaged over the divisions it is the variance; multiplied with the half difference of
+# another layer, and averaged, it is their covariance. That is all that `jackknife` does.
+
+# %% tags=["only-joint_errors"]
+halves = (joint.values[:, 0] - joint.values[:, 1]) / 2
+covariance = halves.T @ halves / len(halves)
+errors = np.sqrt(np.diag(covariance))
+assert np.allclose(covariance, resampling.jackknife(joint.values)[1])
+
+# %% tags=["only-joint_errors"]
+profile = chosen.profile.assign(id_err=errors, spread_err=chosen.profile.id_err)
+error_from = "balanced halves"
+
+# %% [markdown] tags=["not-joint_errors"]
+# This run has too few points for halves ({glue:text}`halves-refused`). Its errors are those of the
+# rule itself, over repetitions or of the likelihood, and its layers have to count as independent.
+
+# %% tags=["not-joint_errors"]
+covariance = None
+profile = chosen.profile.assign(spread_err=chosen.profile.id_err)
+error_from = {"twonn": "repetitions", "gride": "likelihood"}[chosen.method]
+
+# %% [markdown]
+# Beside this error (`id_err`) the table keeps what the rule came with (`spread_err`: over the
+# subsets of TwoNN, or of Gride's likelihood) and the textbook's (`likelihood_err`: of the
+# likelihood, as if every ratio were independent of the others, which neighbours are not).
+
+# %%
+profile["likelihood_err"] = profiles.likelihood_errors(chosen, curves)
+shown = ["id", "id_err", "spread_err", "likelihood_err", "id_sys"]
+profile.set_index("layer")[shown].iloc[:: max(1, len(profile) // 8)].round(3)
+
+# %% [markdown] tags=["only-joint_errors"]
+# For the step from one layer to the next, with errors $\sigma_i$ and a covariance $c$, the variance
+# is $\sigma_1^2 + \sigma_2^2 - 2c$. On average over the layers of this run the error of a step is
+# {glue:text}`step-joint:.3f`. If the layers were independent it would be
+# {glue:text}`step-independent:.3f`.
+
+# %% tags=["only-joint_errors"]
+variance = np.diag(covariance)
+independent = variance[1:] + variance[:-1]
+steps = np.sqrt(independent - 2 * np.diag(covariance, 1))
+
+# %% [markdown]
+# ### How much hangs on the rule
+#
+# The other rules show how much hangs on the choice. Their errors are their own, over repetitions or
+# of the likelihood.
+
+# %%
+profiles_read = {rule: read.profile for rule, read in selections.items()}
+profiles_read[scale_rule] = profile.assign(error_from=error_from)
+by_rule = pd.concat(profiles_read, names=["rule"]).reset_index("rule")
+by_rule["depth"] = by_rule.layer / n_blocks
+
+# %%
+by_rule.groupby("rule", sort=False)[["scale", "id", "id_err", "id_sys"]].mean().round(2)
+
+# %% mystnb={"figure": {"name": "{{run}}-fig-rules", "caption": "Left: the ID profile under each of the rules that this run can serve. The height depends on the rule; compare the shapes. Bands are one standard error, and don't contain the choice of the scale. Right: what the dependence on scale leaves open, as a share of the ID. At 1 the number may be off by its own size."}, "image": {"alt": "ID profiles against relative depth, one a rule, and beside them their relative systematic errors"}}
 figures.scale_rules(by_rule, note=made_from)
 
 # %% [markdown]
-# Two numbers sum {numref}`{{run}}-fig-rules` up. The correlation over layers says how alike the
-# shapes are, and the ratio of the highest to the lowest reading of one layer how different the
-# heights.
+# Two numbers sum the left panel of {numref}`{{run}}-fig-rules` up. The correlation over layers says
+# how alike the shapes are, and the ratio of the highest to the lowest reading of one layer how
+# different the heights.
 
 # %%
 readings = by_rule.pivot(index="layer", columns="rule", values="id")
 shapes = readings.corr()[scale_rule].drop(scale_rule)
 heights = readings.max(axis=1) / readings.min(axis=1)
-shapes.round(3)
+shapes.round(3).to_frame("correlation")
+
+# %% tags=["hide-input"]
+io.note_facts(auto_read="auto" in selections, small_ranks="gride_small_k" in selections)
+
+# %% [markdown] tags=["only-auto_read"]
+# ### Does the number stand without its scale?
+#
+# `auto` certifies a layer's number when two tests agree that it is the dimension to within a tenth.
+#
+# *Scale.* The curve is followed over two octaves to either side. Its whole range there, with its
+# error, is turned into a possible bias by the same argument as `id_sys`, with $4^{1/d} - 1$ in the
+# place of $2^{1/d} - 1$. The bias may be a tenth.
+#
+# *Law.* At the scale itself, the ratios must be spread as points of one dimension have them. A
+# mixture of two dimensions, or a density that changes within a neighbourhood, spreads them more.
+# The variance of the ratios, after they were turned into normal scores, may exceed one by a
+# twentieth.
+#
+# The tests are blind where a flat curve is an accident: for a density that rises towards the edges
+# in many dimensions, for a small part of another dimension, and for structure that is smaller than
+# every distance between neighbours. In the other direction they are strict. Above ten dimensions or
+# so distances hardly grow over two octaves, and next to nothing can be certified. So a missing
+# certificate does not say that a number is wrong; it says that the number belongs to its scale. The
+# table counts, over all layers and scales, the places that pass, and of the others the first test
+# that they fail.
+
+# %% tags=["only-auto_read"]
+diagnostics = selections["auto"].diagnostics
+names = {"": "certified", "scale": "depends on scale", "law": "ratios too spread"}
+diagnostics.refused.map(names).value_counts().to_frame("places")
+
+# %% [markdown] tags=["only-auto_read"]
+# {numref}`{{run}}-fig-plateau` is the map of the first test. The smallest bias anywhere on it is
+# {glue:text}`least-bias:.0%`, where a certificate allows {glue:text}`max-bias:.0%`.
+
+# %% tags=["only-auto_read"] mystnb={"figure": {"name": "{{run}}-fig-plateau", "caption": "How far the ID may be off, as the range of the curve within two octaves tells: layers from left to right, scales from bottom to top. Places that the test of scale allows are outlined, and those that pass the test of the law as well have a dot; without an outline there are none."}, "image": {"alt": "Map over layer and scale of the bias that the range of the curve allows"}}
+figures.plateau_bias(diagnostics, MAX_BIAS, note=made_from)
 
 # %% [markdown]
-# ### Is there a plateau?
+# ### Two more readings
 #
-# `auto` asks four questions at every layer and scale. Is the *slope* of the curve small against
-# what a boundary or a curvature would cause? Is this the bottom of a *bend*, where noise from
-# below and curvature from above balance and only look flat? Does a *control*, a full-rank
-# Gaussian cloud of the same $N$ that shows the same ID, have a much larger true dimension, so
-# that a flat curve would prove nothing? Is the *spread* within the window small? The table counts
-# the places that pass, and of the others the first test that they fail.
+# Whatever the rule, two readings stand beside it. Gride at ranks 2-4 and 4-8 looks as near as can
+# be without hanging on the very nearest neighbour alone; by how much the ID goes up from the rule's
+# scale to these ranks shows the dependence on scale in plain numbers. **ABIDE**
+# {cite}`dinoia2024`, also in DADApy, chooses its own scale: it looks around each point as far as
+# the density can be taken as constant, a number of neighbours that it finds by a test, and counts.
+# It then tests whether its counts are those that its dimension would give. With a $p$ below 0.05
+# they are not, and its number does not describe the points. It is read on up to
+# {glue:text}`abide-points:,` of the samples, and so at a larger scale than a rule that reads all.
 
 # %%
-diagnostics = selections["auto"].diagnostics
-diagnostics.failed.replace("", "none: a plateau").value_counts()
+sampled = measured[:: max(1, n_blocks // 12)]
+abide = checks.abide(trained, sampled, seed=seed).set_index("layer")
+beside = abide.rename(columns={"id": "ABIDE", "neighbors": "its neighbours"})
+beside.insert(0, scale_rule, readings[scale_rule])
+
+# %% tags=["only-small_ranks"]
+beside.insert(1, "ranks 2 to 8", readings["gride_small_k"])
+
+# %%
+beside.drop(columns="id_err").round(3)
 
 # %% [markdown]
-# {numref}`{{run}}-fig-plateau` has the first of the tests. From the slope one can say by how much
-# the ID may still be off its limit at small distances. At a plateau this may be
-# {glue:text}`max-slope-bias:.0%` at most; the smallest value anywhere on the map is
-# {glue:text}`least-bias:.0%`.
+# ### A ceiling
+#
+# In many dimensions $N$ points are far from each other, and the space between them is empty. An
+# estimate then falls short of the truth, the more so after decimation. How high can this rule read
+# at all, with this many points? We ask Gaussian clouds of known dimension.
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-plateau", "caption": "How far the ID may be from its limit, as the slope of the curve tells: layers from left to right, scales from bottom to top. Places that the slope allows are outlined, and those that pass all four tests have a dot; without an outline there are none."}, "image": {"alt": "Map over layer and scale of the bias that the slope allows"}}
-figures.plateau_bias(diagnostics, max_slope_bias, note=made_from)
+# %%
+ceiling = checks.ceiling(n, chosen, **options)
+ceiling.set_index("dimension").round(2)
+
+# %% [markdown]
+# In {numref}`{{run}}-fig-ceiling`, look at where the curve leaves the dashed line, and at whether
+# this run's readings lie below that. Where the curve is flat, two clouds of very different
+# dimension are read alike, and a rise or fall of a profile is made smaller than it is. The first of
+# these Gaussian clouds that is read as less than nine tenths of its dimension has
+# {glue:text}`ceiling-from` dimensions. The cloud of {glue:text}`ceiling-last` is read as
+# {glue:text}`ceiling-top:.1f`.
+
+# %% mystnb={"figure": {"name": "{{run}}-fig-ceiling", "caption": "What Gaussian clouds with as many points as this run are read as, by the same rule at the same scale, against their true dimension. The band goes from the lowest to the highest reading of this run's profile; compare it with where the curve leaves the dashed line."}, "image": {"alt": "Reading against true dimension of Gaussian clouds, with a band at the readings of the profile"}}
+figures.ceiling(ceiling, profile.id.min(), profile.id.max(), note=made_from)
+
+# %% [markdown]
+# ## Do the ratios follow the law?
+#
+# All of this rests on the Pareto law. Points that are nearly copies of each other break it: two
+# photographs of one scene, sentences that differ in a comma. Their $r_1$ is far too small and their
+# $\mu$ far too large, and few of them move the fit, because the largest ratios have the longest
+# lever. Exact copies are counted above; near-copies raise no alarm by themselves. They give
+# themselves away in three places:
+#
+# - the dimension depends on the *fraction* of ratios that is fitted. Three are compared, and layers
+#   where the highest is more than a fifth above the lowest are `apart`;
+# - TwoNN *rises with decimation*, because a random part of the points holds few pairs whole. It
+#   counts when TwoNN at $N/n$ up to 4 is a tenth above that of all points, and by two standard
+#   errors;
+# - many $r_1$ are *short*. Of evenly spread points in $d$ dimensions a share of $1 - 2^{-2^{-d}}$
+#   lies below half the median: {glue:text}`short-expected:.1%` for the example layer's reading of
+#   all points. Where the density differs from place to place, there are more.
+#
+# `gap` is the largest distance between the observed distribution of $\mu$ and the fitted law, and
+# `p` how often samples of the law have such a gap. With thousands of points small departures are
+# found, too; read the gap as well.
+
+# %%
+ratio_table = checks.ratio_checks(trained, measured, curves)
+shown = [0.8, 0.9, 0.98, "apart", "rises", "short", "gap", "p"]
+ratio_table.loc[sampled, shown].round(3)
+
+# %% tags=["hide-input"]
+fractions = ratio_table[[0.8, 0.9, 0.98]]
+furthest = int((fractions.max(axis=1) / fractions.min(axis=1)).idxmax())
+doubtful = ratio_table.apart | ratio_table.rises
+io.note_facts(ratios_doubtful=bool(doubtful.any()))
+
+# %% [markdown]
+# {numref}`{{run}}-fig-ratios` shows layer {glue:text}`furthest`, where the fractions differ most.
+
+# %% tags=["hide-input"]
+near = trained.neighbors(furthest)
+r1 = near.distances[:, 1]
+law = near_duplicates.pareto_curve(near.mus[:, 0])
+
+# %% mystnb={"figure": {"name": "{{run}}-fig-ratios", "caption": "The layer at which the choice of the fraction matters most. Left: distances to the nearest neighbour over their median; near-copies make a heap at the left end. Right: the ratios against the Pareto law of one dimension; near-copies bend the upper end away from the line."}, "image": {"alt": "Histogram of nearest distances, and minus log of one minus F against log mu with a straight line"}}
+figures.ratio_law(r1 / np.median(r1), law, note=made_from)
+
+# %% [markdown] tags=["only-ratios_doubtful"]
+# ```{warning}
+# In {glue:text}`n-doubtful` of {glue:text}`n-measured` layers the fractions are a fifth apart, or
+# TwoNN rises with decimation. Their readings hang on a few points. Look for near-copies among the
+# samples, and read the profile again without them (`drop_near`).
+# ```
+
+# %% [markdown] tags=["not-ratios_doubtful"]
+# In none of the layers are the fractions a fifth apart, and in none does TwoNN rise with
+# decimation.
+
+# %% [markdown]
+# `near_duplicates` finds the points whose nearest neighbour is nearer than a tenth of the distance
+# to the tenth one, and keeps one of each group. By chance a few points are that near in low
+# dimensions, a share of about $10 \cdot 0.1^{\,d}$. For layer {glue:text}`furthest`:
+
+# %%
+rank = min(10, near.indices.shape[1] - 1)
+copies = near_duplicates.near_duplicates(near, k=rank, share=0.1)
+without = trained[furthest][copies.kept]
+reading = profiles.read_at_scale(without, chosen, **options)
+
+# %% [markdown]
+# It removes {glue:text}`n-near` of {glue:text}`n-points:,` points, where evenly spread ones would
+# have about {glue:text}`near-chance:.0f`. The layer is read as {glue:text}`with-near:.2f` with
+# these points and as {glue:text}`without-near:.2f` without them.
 
 # %% [markdown]
 # ## The profile and its controls
 #
 # A profile of dimensions looks meaningful by itself. What it is worth shows beside clouds that
-# share something with the representations, but not what training put there. Two of them are made
-# from a layer's own points:
+# share something with the representations, but not what training put there. All of them have the
+# same number of points and are read by the same method at the same scale. Two are made from a
+# layer's own points:
 #
 # - **shuffled features**: every coordinate is permuted over the samples on its own. Each
 #   coordinate keeps its distribution, and all relations between coordinates are gone;
 # - a **Gaussian cloud** with the layer's covariance: it keeps the linear relations alone.
 #
-# For one layer, at the scale of the chosen rule (its own value may differ a little from that of
-# the profile, because TwoNN's random subsets are others):
+# For one layer (its own value may differ a little from that of the profile, because TwoNN's random
+# subsets are others):
 
 # %%
-covariance = np.cov(X.T)
 alternatives = {
     "the layer itself": X,
     "shuffled features": synthetic.shuffle_columns(X, seed),
-    "Gaussian, same covariance": synthetic.gaussian(n, covariance, seed),
+    "Gaussian, same covariance": synthetic.gaussian(n, np.cov(X.T), seed),
 }
 
 # %%
 for name, points in alternatives.items():
-    reading = profiles.read_at_scale(points, chosen, **options)
-    print(f"{name}: {reading.id:.2f} ± {reading.id_err:.2f}")
+    reading_of = profiles.read_at_scale(points, chosen, **options)
+    print(f"{name}: {reading_of.id:.2f} ± {reading_of.id_err:.2f}")
 
 # %% [markdown]
 # The same for a dozen layers at equal distances, since shapes are what we compare:
 
 # %%
-sampled = measured[:: max(1, n_blocks // 12)]
-controls = profiles.controls(trained, sampled, chosen, **options)
-control_ids = controls["id"].reindex(measured)
-control_errors = controls["id_err"].reindex(measured)
+made = profiles.controls(trained, sampled, chosen, **options)
+control_ids = made["id"].reindex(measured)
+control_errors = made["id_err"].reindex(measured)
+control_tables = profiles.as_readings(made)
+
+# %% tags=["hide-input"]
+run_clouds = clouds.of_run(paths)
+band = None
+inputs = {}
 
 # %% [markdown] tags=["only-untrained"]
 # The third control is the **untrained network**: the same architecture with random weights, on the
-# same samples. It is measured like the trained one, and read by the same rule with the same
-# thresholds, at $N/n$ = {glue:text}`untrained-scale:.3g` (the trained one: {glue:text}`scale:.3g`).
+# same samples. What a profile shares with it is due to the architecture and the data. Random
+# weights can be drawn again, and the profiles of {glue:text}`n-untrained` such draws make a band.
 
 # %% tags=["only-untrained"]
-untrained = clouds.of_run(paths)["untrained"]
-untrained_layers = profiles.screen(untrained, max(decimations)).layers
-untrained_curves = profiles.measure(
-    untrained, untrained_layers, drop_duplicates, **options
-)
-untrained_chosen = select_scale(untrained_curves, scale_rule, **thresholds)
+untrained = {}
+for name in [name for name in run_clouds if name.startswith("untrained")]:
+    layers = profiles.screen(run_clouds[name]).layers
+    untrained[name] = profiles.read_layers(run_clouds[name], layers, chosen, **options)
 
 # %% tags=["only-untrained"]
-untrained_profile = untrained_chosen.profile.set_index("layer")
-control_ids["untrained network"] = untrained_profile.id
-control_errors["untrained network"] = untrained_profile.id_err
+control_tables |= untrained
+band = profiles.band(untrained)
+control_ids["untrained network"] = band.id
+band.iloc[:: max(1, len(band) // 8)].round(2)
+
+# %% [markdown] tags=["only-input"]
+# The fourth is the **input** itself, before any network: what does a profile say of the samples
+# rather than of the layers? Where a network's profile lies below its input throughout, it only
+# takes dimensions away.
+
+# %% tags=["only-input"]
+given = run_clouds["input"]
+screened = profiles.screen(given, none_is_refused=False)
+table = profiles.read_layers(given, screened.layers, chosen, **options)
+names = dict(zip(given.layers, given.layer_names, strict=True))
+
+# %% tags=["only-input"]
+control_tables |= {names[row.layer]: table[i : i + 1] for i, row in table.iterrows()}
+inputs = table.set_index(table.layer.map(names)).id
+inputs.round(2).to_frame()
+
+# %% tags=["hide-input", "only-input"]
+for remark in screened.remarks:
+    print(remark)
+io.note_facts(input_read=len(inputs) > 0)
 
 # %% [markdown]
 # ## One layer, chosen without labels
@@ -413,39 +658,90 @@ control_errors["untrained network"] = untrained_profile.id_err
 # the places where the profile turns, from rising to falling or back:
 
 # %%
-profile = chosen.profile.set_index("layer")
-turns = np.flatnonzero(np.diff(np.sign(np.diff(profile.id)))) + 1
-profile.iloc[turns][["id", "id_err"]].round(2)
+by_layer = profile.set_index("layer")
+turns = np.flatnonzero(np.diff(np.sign(np.diff(by_layer.id)))) + 1
+by_layer.iloc[turns][["id", "id_err"]].round(2)
+
+# %% tags=["hide-input"]
+io.note_facts(enough_layers=int((by_layer.index <= n_blocks).sum()) >= MIN_LAYERS)
+semantic = None
 
 # %% [markdown]
-# Compare each step from one turn to the next with the errors beside it. Every curve that is
-# measured wiggles, and a rule that took the first wiggle would choose at random. So
-# `semantic_layer` lets two IDs differ only if they do by more than `prominence` (a twentieth)
-# *and* by more than two standard errors. A peak must stand out on both sides, and a minimum must
-# be followed by such a rise. A plateau is a run of layers, a fifth of them or more, without a
-# difference inside. At last the profile is drawn two hundred times again, each ID moved at random
-# by its error, and the choice is repeated: `support` is the share of these profiles that have
-# such a layer at all, and `low` to `high` are the layers that can't be told from the choice.
+# Every curve that is measured wiggles, and a rule that took the first wiggle would choose at
+# random. So we ask which of the ups and downs are *more than noise*. Each such statement is about a
+# **contrast**: a sum of IDs with weights that add up to zero. The mean of three layers minus the
+# mean of three others is a contrast, and its error follows from the covariance. Here
+# are the last three layers before the output against the first three:
 
-# %%
-semantic = semantic_layer(chosen.profile, prominence)
-io.note_facts(singled_out=semantic.layer is not None)
-pd.DataFrame([semantic]).round(3)
+# %% tags=["only-joint_errors", "only-enough_layers"]
+last = int((by_layer.index <= n_blocks).sum())
+w = np.zeros(len(by_layer))
+w[last - 3 : last] += 1 / 3
+w[:3] -= 1 / 3
+
+# %% tags=["only-joint_errors", "only-enough_layers"]
+contrast = w @ by_layer.id
+error = np.sqrt(w @ covariance @ w)
+print(f"{contrast:.2f} ± {error:.2f}")
+
+# %% [markdown]
+# Of hundreds of contrasts in a profile of pure noise, some exceed two standard errors. So all are
+# held against **one critical value**. Two thousand profiles of noise are drawn with the covariance
+# of the layers. In each, the largest of all contrasts over its error is noted; the critical value
+# is exceeded by a twentieth of these. This is Tukey's studentised range, for contrasts of windows
+# of one, three and five layers. Whatever the true profile is, all statements that pass hold
+# together with a probability of 95 %.
+#
+# - A **peak** is a window that is shown to lie above an earlier and above a later one, a
+#   **minimum** one that is shown to lie below the peak and below a later one. All differences must
+#   also exceed `prominence`, a twentieth.
+# - A **plateau** must be *shown* to be level. That no difference was found is not enough: with
+#   large errors nothing is ever found, and everything would be a plateau. The change along the run
+#   of layers and its sag must be below the prominence *with* their intervals, and the run must
+#   fall at most half as fast as the way down to it.
+# - The **confidence set**, `low` to `high`, holds the layers where the minimum may lie: no shown
+#   fall or rise excludes them. For a plateau it is the run.
+# - `visible` is the smallest relative difference between two layers that these errors would show.
+#   Where it is large, the answer "none" says that the profile is too uncertain, not that it is
+#   flat.
+#
+# The logits are no layer of the profile, so `n_blocks` leaves them out. The rule was frozen before
+# it was used here, and its version is part of the answer. How often it finds a layer in profiles
+# that have none, and misses one that is there, is tabulated in `book/results/operating_curve`.
+
+# %% tags=["only-enough_layers", "hide-input"]
+groups = resampling.N_GROUPS if covariance is not None else None
+
+# %% tags=["only-enough_layers"]
+semantic = semantic_layer(
+    profile, prominence, n_blocks=n_blocks, covariance=covariance, groups=groups
+)
+pd.Series(asdict(semantic), name="found").to_frame()
+
+# %% tags=["hide-input"]
+singled_out = semantic is not None and semantic.layer is not None
+io.note_facts(singled_out=singled_out)
+
+# %% [markdown] tags=["not-enough_layers"]
+# This run has fewer than {glue:text}`min-layers` layers below the output. A peak and what follows
+# it need as many, so that no layer is looked for.
 
 # %% [markdown]
 # In {numref}`{{run}}-fig-profile`, compare the rise and fall of the trained curve with that of
 # each control. A feature that a control has too was not made by training, or is contained in what
 # the control kept.
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-profile", "caption": "The paper's Fig. 1, for this run. Left: intrinsic dimension against relative depth, with one standard error, for the trained network and, where it was measured, the untrained one; a dashed line marks the layer that the profile singles out, if any. Right: beside shuffled features and Gaussian clouds, on a logarithmic axis. Where there is a dotted end, it is the output: logits."}, "image": {"alt": "Intrinsic dimension against relative depth for the trained network and its controls"}}
+# %% mystnb={"figure": {"name": "{{run}}-fig-profile", "caption": "The paper's Fig. 1, for this run. Left: intrinsic dimension against relative depth, with one standard error. Where they were measured: untrained networks in grey, the line their mean, the band from the lowest to the highest (of a single one, its standard error), and the input as horizontal lines; a dashed line with a grey band marks the layer that the profile singles out and its confidence set. Right: beside shuffled features and Gaussian clouds, on a logarithmic axis. A dotted end is the output: logits."}, "image": {"alt": "Intrinsic dimension against relative depth for the trained network and its controls"}}
 figures.profile_with_controls(
-    chosen.profile,
+    profile,
     control_ids,
     n_blocks,
     run,
     semantic,
     control_errors,
     note=f"{made_from}; {scale_rule}: {chosen.method}, N/n = {chosen.scale:.3g}",
+    band=band,
+    inputs=inputs,
 )
 
 # %% [markdown]
@@ -457,14 +753,13 @@ figures.profile_with_controls(
 # decides all three, and so they may well move together. Here they are, for every layer.
 
 # %%
-sizes = profiles.sizes(trained, measured).join(profile[["id", "id_err"]])
+sizes = profiles.sizes(trained, measured).join(by_layer[["id", "id_err"]])
 sizes = sizes.assign(network="trained")
 sizes.head().round(3)
 
 # %% tags=["only-untrained"]
-untrained_sizes = profiles.sizes(untrained, untrained_layers).join(
-    untrained_profile[["id", "id_err"]]
-)
+first = untrained["untrained"].set_index("layer")
+untrained_sizes = profiles.sizes(run_clouds["untrained"], first.index).join(first)
 sizes = pd.concat([sizes, untrained_sizes.assign(network="untrained")])
 
 # %% mystnb={"figure": {"name": "{{run}}-fig-sizes", "caption": "Intrinsic dimension, mean distance to the first neighbour, and mean norm of the centred points, against relative depth, up to the final norm. Logits have other units and are left out. Look for rises and falls that one curve has and another has not."}, "image": {"alt": "Three panels against relative depth: intrinsic dimension, first distance and norm"}}
@@ -473,28 +768,43 @@ figures.sizes(sizes, run, note=made_from)
 
 # %% [markdown]
 # Two smooth curves over a few dozen layers are easily alike, whatever they measure. So we take the
-# rank correlation twice: of the values, and of the steps from one layer to the next, where a
-# common trend is gone. All curves are compared at the same {glue:text}`n-compared` layers up to
-# the final norm, those of the controls, so that a step is equally long in each of them.
+# rank correlation twice: of the values, and of the steps from one layer to the next, where a common
+# trend is gone. Every quantity is compared at the *same* {glue:text}`n-compared` layers, those of
+# the controls up to the final norm, {glue:text}`stride` apart: steps over different distances can't
+# be compared.
 
 # %%
-inside = [layer for layer in sampled if layer <= n_blocks]
-beside = sizes[sizes.network == "trained"].loc[inside, ["id", "first_distance", "norm"]]
-logs = np.log(beside.join(control_ids).dropna())
+rows = [layer for layer in sampled if layer <= n_blocks]
+trained_sizes = sizes[sizes.network == "trained"].loc[rows]
+logs = trained_sizes[["id", "first_distance", "norm"]].join(control_ids)
+logs = np.log(logs.dropna())
 
 # %%
-together = pd.DataFrame(
-    {
-        "values": logs.corr("spearman").id,
-        "steps": logs.diff().corr("spearman").id,
-    }
-).drop("id")
+apart = logs.index.to_series().diff()
+log_steps = logs.diff()[apart == apart.min()]
+
+# %% tags=["hide-input"]
+io.note_facts(comparable=len(log_steps) >= advice.MIN_LAYERS)
+
+# %% [markdown] tags=["only-comparable"]
+# The interval of 95 % beside each correlation takes into account that values of neighbouring layers
+# are alike: thirty layers of a smooth curve are far from thirty observations.
+
+# %% tags=["only-comparable"]
+together = {}
+for name in logs.columns.drop("id"):
+    values = advice.relation(logs.id, logs[name])
+    steps_of = advice.relation(log_steps.id, log_steps[name])
+    together[name] = [values.rho, values.low, values.high]
+    together[name] += [steps_of.rho, steps_of.low, steps_of.high]
+
+# %% tags=["only-comparable"]
+columns = pd.MultiIndex.from_product([["values", "steps"], ["rho", "low", "high"]])
+together = pd.DataFrame.from_dict(together, orient="index", columns=columns)
 together.rename_axis("rank correlation of the ID with").round(2)
 
-# %% [markdown]
-# With so few steps chance is large: between unrelated curves of this length, two standard errors of
-# a rank correlation are {glue:text}`chance:.2f` on either side of zero. The numbers are put into
-# sentences at the end of the chapter.
+# %% [markdown] tags=["not-comparable"]
+# This run has too few layers for a correlation: {glue:text}`min-steps` steps are needed.
 
 # %% [markdown]
 # ## Does the number of samples matter?
@@ -507,12 +817,24 @@ together.rename_axis("rank correlation of the ID with").round(2)
 figures.id_by_samples(curves, n_blocks, note=made_from)
 
 # %% [markdown]
-# The curves, the profile under every rule, and what was chosen are kept as small tables. The
-# chapters that come after read them, and so can you.
+# The curves, the profile under every rule, the controls, and what was chosen are kept as small
+# tables. The chapters that come after read them, and so can you.
 
 # %%
 io.write_table(paths.results / "id_scaling.csv", curves)
 io.write_table(paths.results / "id_profile.csv", by_rule)
+control_rows = [part.assign(control=name) for name, part in control_tables.items()]
+control_table = pd.concat(control_rows)[["control", "layer", "id", "id_err"]]
+io.write_table(paths.results / "id_controls.csv", control_table)
+
+# %% tags=["only-joint_errors"]
+facts = {"quantity": "intrinsic_dimension", "k": ""}
+halves_table = resampling.to_rows(joint.values, list(profile.layer), **facts)
+io.write_table(paths.results / "id_replicates.csv", halves_table)
+
+# %% tags=["not-joint_errors", "hide-input"]
+# Replicates of an earlier execution would belong to other numbers.
+(paths.results / "id_replicates.csv").unlink(missing_ok=True)
 
 # %% tags=["hide-input"]
 provenance = {
@@ -522,11 +844,13 @@ provenance = {
     "n_blocks": n_blocks,
     "scale_rule": scale_rule,
     "scale": chosen.scale,
-    "plateau": bool(selections["auto"].plateau),
-    "semantic_layer": semantic.layer,
-    "semantic_kind": semantic.kind,
+    "error_from": error_from,
+    "semantic_layer": getattr(semantic, "layer", None),
+    "semantic_kind": getattr(semantic, "kind", None),
+    "semantic_version": VERSION,
     "machine": machine(),
 }
+provenance |= clouds.identity(trained) | clouds.family(io.facts())
 io.write_json(paths.results / "provenance.json", provenance)
 io.note_written(paths.results / "provenance.json")
 
@@ -534,44 +858,76 @@ io.note_written(paths.results / "provenance.json")
 # ## What we saw
 
 # %% tags=["hide-input"]
-body = profile[profile.index <= n_blocks].id
-gaussian = (control_ids["Gaussian, same covariance"] / profile.id).dropna()
+body = by_layer[by_layer.index <= n_blocks].id
+gaussian = (control_ids["Gaussian, same covariance"] / by_layer.id).dropna()
+short = ceiling[ceiling.id < 0.9 * ceiling.dimension].dimension
+example = curves[curves.layer == layer].id
 numbers = {
     "scale-rule": scale_rule,
     "scale": float(chosen.scale),
-    "max-slope-bias": float(max_slope_bias),
-    "least-bias": float(diagnostics.bias.min()),
-    "plateau-share": float(selections["auto"].profile.plateau.mean()),
+    "halves-refused": joint.refused,
     "example-layer": int(layer),
-    "example-high": float(curves[curves.layer == layer].id.max()),
-    "example-low": float(curves[curves.layer == layer].id.min()),
+    "example-high": float(example.max()),
+    "example-low": float(example.min()),
     "shape": float(shapes.min()),
     "height": float(heights.max()),
+    "rules-sys": float((profile.id_sys / profile.id).median()),
+    "abide-points": min(n, checks.ABIDE_POINTS),
+    "abide-fits": int((abide.p >= 0.05).sum()),
+    "abide-read": len(abide),
+    "ceiling-from": str(short.min()) if len(short) else "more than 128",
+    "ceiling-last": int(ceiling.dimension.iloc[-1]),
+    "ceiling-top": float(ceiling.id.iloc[-1]),
+    "like-gaussian": float(np.interp(body.max(), ceiling.id, ceiling.dimension)),
+    "short-expected": float(1 - 0.5 ** (0.5 ** example.iloc[0])),
+    "furthest": furthest,
+    "n-doubtful": int(doubtful.sum()),
+    "n-measured": len(measured),
+    "n-points": n,
+    "n-near": len(copies.removed),
+    "near-chance": float(ratio_table.by_chance[furthest]),
+    "with-near": float(by_layer.id[furthest]),
+    "without-near": float(reading.id),
+    "n-gap": int((ratio_table.p < 0.05).sum()),
     "first-id": float(body.iloc[0]),
     "first-layer": int(body.index[0]),
     "peak-id": float(body.max()),
     "peak-layer": int(body.idxmax()),
     "peak-depth": float(body.idxmax() / n_blocks),
     "last-id": float(body.iloc[-1]),
-    "support": float(semantic.support),
+    "min-layers": MIN_LAYERS,
+    "min-steps": advice.MIN_LAYERS,
     "n-compared": len(logs),
-    "chance": float(2 / np.sqrt(len(logs) - 2)),
+    "stride": int(apart.min()) if len(logs) > 1 else 0,
     "gaussian-low": float(gaussian.min()),
     "gaussian-high": float(gaussian.max()),
 }
-for name, row in together.iterrows():
-    word = name.replace(",", " ").split()[0]
-    numbers[f"values-{word}"] = float(row["values"])
-    numbers[f"steps-{word}"] = float(row["steps"])
 for name, value in numbers.items():
     glue(name, value, display=False)
 
+# %% tags=["hide-input", "only-auto_read"]
+glue("max-bias", MAX_BIAS, display=False)
+glue("least-bias", float(diagnostics.bias.min()), display=False)
+glue("certified", float(selections["auto"].certified), display=False)
+
+# %% tags=["hide-input", "only-joint_errors"]
+glue("step-joint", float(steps.mean()), display=False)
+glue("step-independent", float(np.sqrt(independent).mean()), display=False)
+
 # %% tags=["hide-input", "only-untrained"]
-glue("untrained-scale", float(untrained_chosen.scale), display=False)
-glue("untrained-low", float(untrained_profile.id.min()), display=False)
-glue("untrained-high", float(untrained_profile.id.max()), display=False)
-glue("trained-low", float(profile.id.min()), display=False)
-glue("trained-high", float(profile.id.max()), display=False)
+glue("n-untrained", len(untrained), display=False)
+glue("untrained-low", float(band.low.min()), display=False)
+glue("untrained-high", float(band.high.max()), display=False)
+shared = band.index.intersection(body.index)
+glue("below-band", int((body[shared] < band.low[shared]).sum()), display=False)
+glue("above-band", int((body[shared] > band.high[shared]).sum()), display=False)
+glue("in-common", len(shared), display=False)
+
+# %% tags=["hide-input", "only-input_read"]
+glue("input-name", str(inputs.idxmax()), display=False)
+glue("input-id", float(inputs.max()), display=False)
+glue("above-input", int((body > inputs.max()).sum()), display=False)
+glue("n-body", len(body), display=False)
 
 # %% tags=["hide-input", "only-singled_out"]
 glue("kind", semantic.kind, display=False)
@@ -580,61 +936,82 @@ glue("chosen-depth", float(semantic.layer / n_blocks), display=False)
 glue("chosen-from", int(semantic.low), display=False)
 glue("chosen-to", int(semantic.high), display=False)
 
+# %% tags=["hide-input", "only-enough_layers"]
+glue("p-value", float(semantic.p_value), display=False)
+glue("visible", float(semantic.visible), display=False)
+glue("version", semantic.version, display=False)
+
+# %% tags=["hide-input", "only-comparable"]
+for name in ("first_distance", "norm", "Gaussian, same covariance"):
+    word = name.split(",")[0]
+    glue(f"values-{word}", float(together.loc[name, ("values", "rho")]), display=False)
+    glue(f"steps-{word}", float(together.loc[name, ("steps", "rho")]), display=False)
+
 # %% [markdown]
 # - **By hand and with DADApy the estimates are equal.** TwoNN is the slope of a line, and Gride the
 #   root of one equation. Over all scales and both estimators the ID of layer
 #   {glue:text}`example-layer` goes from {glue:text}`example-low:.1f` to
 #   {glue:text}`example-high:.1f`: *the* dimension of a layer does not exist, only a dimension at a
-#   scale.
-# - **The rules.** A plateau in scale was found by `auto` in {glue:text}`plateau-share:.0%` of the
-#   layers, of which it wants half. The profiles by the other rules correlate with that of
+#   scale. The systematic error that this leaves is {glue:text}`rules-sys:.0%` of the ID in the
+#   middle of all layers, by *{glue:text}`scale-rule`*.
+# - **The rules.** The profiles by the other rules correlate with that of
 #   *{glue:text}`scale-rule`* at {glue:text}`shape:.2f` or more. Readings of one layer differ by a
-#   factor of up to {glue:text}`height:.2f` between the rules.
+#   factor of up to {glue:text}`height:.2f` between the rules. ABIDE's number describes the points
+#   ($p$ of 0.05 or more) in {glue:text}`abide-fits` of {glue:text}`abide-read` layers.
+# - **The ceiling.** The highest reading of the profile is that of a Gaussian cloud of about
+#   {glue:text}`like-gaussian:.0f` dimensions, or of more where that is the largest tried
+#   ({glue:text}`ceiling-last`).
+# - **The law.** The ratios of all points depart from the Pareto law, by the test at 0.05, in
+#   {glue:text}`n-gap` of {glue:text}`n-measured` layers; chance alone would give one in twenty.
 # - **The profile.** At $N/n$ = {glue:text}`scale:.3g` the ID is {glue:text}`first-id:.1f` at layer
 #   {glue:text}`first-layer`, has its highest value of {glue:text}`peak-id:.1f` at layer
 #   {glue:text}`peak-layer` (relative depth {glue:text}`peak-depth:.2f`), and is
 #   {glue:text}`last-id:.1f` at the last layer before the output.
 
+# %% [markdown] tags=["only-auto_read"]
+# - **Certificates.** At the scale of `auto`, {glue:text}`certified:.0%` of the layers have a number
+#   that stands without its scale.
+
 # %% [markdown] tags=["only-singled_out"]
 # - **The layer.** The profile has a {glue:text}`kind` after its peak at layer
-#   {glue:text}`chosen-layer` (relative depth {glue:text}`chosen-depth:.2f`); layers
-#   {glue:text}`chosen-from` to {glue:text}`chosen-to` can't be told from it. Of the profiles that
-#   were drawn again within their errors, {glue:text}`support:.0%` have such a layer.
+#   {glue:text}`chosen-layer` (relative depth {glue:text}`chosen-depth:.2f`); its confidence set is
+#   layers {glue:text}`chosen-from` to {glue:text}`chosen-to`. A profile without such a feature
+#   would show one as clear with a probability of {glue:text}`p-value:.2g` at most
+#   ({glue:text}`version`).
 
 # %% [markdown] tags=["not-singled_out"]
-# - **The layer.** The profile has no minimum and no plateau after a peak that its errors support,
-#   so that no layer is singled out. Of the profiles that were drawn again within their errors,
-#   {glue:text}`support:.0%` have such a layer.
+# - **The layer.** No layer is singled out: no minimum and no plateau after a peak is shown to be
+#   more than noise.
+
+# %% [markdown] tags=["only-enough_layers"]
+# - **What could be seen.** The errors of this run would show differences between layers of
+#   {glue:text}`visible:.0%` of the ID and more.
 
 # %% [markdown] tags=["only-untrained"]
-# - **Training.** The untrained network's profile lies between {glue:text}`untrained-low:.1f` and
-#   {glue:text}`untrained-high:.1f`, the trained one's between {glue:text}`trained-low:.1f` and
-#   {glue:text}`trained-high:.1f`, logits included.
+# - **Training.** The untrained networks lie between {glue:text}`untrained-low:.1f` and
+#   {glue:text}`untrained-high:.1f`. Of the {glue:text}`in-common` layers up to the final norm that
+#   both have, the trained network lies below their band in {glue:text}`below-band` and above it in
+#   {glue:text}`above-band`.
+
+# %% [markdown] tags=["only-input_read"]
+# - **The input.** Taken as *{glue:text}`input-name`* it has an ID of {glue:text}`input-id:.1f`, the
+#   highest of those compared. In {glue:text}`above-input` of {glue:text}`n-body` layers up to the
+#   final norm the network's is higher.
+
+# %% [markdown] tags=["only-comparable"]
+# - **The criticism.** Over layers and over the steps between them, all at the same stride, the rank
+#   correlation of the ID with the *distance to the first neighbour* is
+#   {glue:text}`values-first_distance:.2f` and {glue:text}`steps-first_distance:.2f`. With the
+#   *norm* it is {glue:text}`values-norm:.2f` and {glue:text}`steps-norm:.2f`. With the readings of
+#   *Gaussian clouds* of the same covariance it is {glue:text}`values-Gaussian:.2f` and
+#   {glue:text}`steps-Gaussian:.2f`; these are {glue:text}`gaussian-low:.2f` to
+#   {glue:text}`gaussian-high:.2f` times as high as the layers.
 
 # %% [markdown]
-# Of the criticism that the ID follows distances and norms:
-#
-# - The ID and the *distance to the first neighbour* have a rank correlation of
-#   {glue:text}`values-first_distance:.2f` over the layers and of
-#   {glue:text}`steps-first_distance:.2f` over the steps between them.
-# - For the *norm* it is {glue:text}`values-norm:.2f` over the layers and
-#   {glue:text}`steps-norm:.2f` over the steps.
-# - For clouds of *shuffled features* it is {glue:text}`values-shuffled:.2f` over the
-#   layers and {glue:text}`steps-shuffled:.2f` over the steps.
-# - For *Gaussian clouds* with the layers' covariances it is
-#   {glue:text}`values-Gaussian:.2f` over the layers and
-#   {glue:text}`steps-Gaussian:.2f` over the steps. These clouds are read as
-#   {glue:text}`gaussian-low:.2f` to {glue:text}`gaussian-high:.2f` times as high as the layers.
-
-# %% [markdown] tags=["only-untrained"]
-# - For the *untrained network* it is {glue:text}`values-untrained:.2f` over the layers and
-#   {glue:text}`steps-untrained:.2f` over the steps.
-
-# %% [markdown]
-# Hold each of these numbers against chance ({glue:text}`chance:.2f` for the steps). Where a
-# quantity follows the ID over the layers and over the steps, the shape of the profile alone can't
-# tell the two apart in this run, and that part of the criticism stands. Where it does so over the
-# layers only, the two share a trend. Where the Gaussian clouds follow it, the rise and fall is in
-# the covariance already, and what the neighbours add is by how much the points fall short of
-# filling it. What the criticism can't take away is that the estimates are made of ratios, which no
-# change of units moves. {ref}`paper-controls` shows both sides on clouds of known dimension.
+# Hold each correlation against its interval. Where a quantity follows the ID over the layers and
+# over the steps, the shape of the profile alone can't tell the two apart in this run, and that part
+# of the criticism stands. Where it does so over the layers only, the two share a trend. Where the
+# Gaussian clouds follow it, the rise and fall is in the covariance already, and what the neighbours
+# add is by how much the points fall short of filling it. What the criticism can't take away is that
+# the estimates are made of ratios, which no change of units moves. {ref}`paper-controls` shows both
+# sides on clouds of known dimension.

@@ -20,9 +20,11 @@
 # - Consecutive layers are compared by the neighbours they share: Fig. 2 of the paper.
 
 # %% [markdown] tags=["only-labels"]
-# - Every layer is compared with the labels, the trained network's and, where there is one, the
-#   untrained one's: Fig. 4.
-# - The layer that the ID profile singled out, without labels, is held against the best one.
+# - Every layer is compared with the labels: Fig. 4. So are the controls of the run, as far as there
+#   are any: the input itself, and networks of random weights.
+# - The layer that the ID profile singles out, without labels, is scored against other choices that
+#   need no labels either, and against what the input has already.
+# - The ID and the overlap with labels are held against each other over the layers.
 
 # %% tags=["parameters"]
 run = "igpt-mini"  # | Name of the run.
@@ -43,7 +45,8 @@ from dadapy.metric_comparisons import MetricComparisons
 from myst_nb import glue
 
 from georep_utils import clouds, figures, io
-from georep_utils.geometry import overlap, profiles
+from georep_utils.geometry import overlap, overlap_errors, profiles, resampling
+from georep_utils.paper import advice, scores
 
 # %% [markdown]
 # All that this chapter needs are the neighbours, found in the chapter on distances: for each layer
@@ -52,7 +55,8 @@ from georep_utils.geometry import overlap, profiles
 # %%
 figures.use_style()
 paths = io.RunPaths(run)
-trained = clouds.of_run(paths)["trained"]
+run_clouds = clouds.of_run(paths)
+trained = run_clouds["trained"]
 layers = trained.layers
 n_blocks = trained.n_blocks
 near = {layer: trained.neighbors(layer) for layer in layers}
@@ -147,19 +151,57 @@ to_the_ends = [
     for name, end in ends.items()
 ]
 
-# %% [markdown]
-# Each overlap is a mean over $N$ samples of a share between 0 and 1. A share with the mean $p$
-# varies by $\sqrt{p(1-p)}$ at most, which gives an upper limit of the standard error, drawn as a
-# band.
-
 # %%
 between = pd.DataFrame(
     following + to_the_ends, columns=["layer", "k", "overlap", "with"]
 )
 between["depth"] = between.layer / n_blocks
-between["error"] = np.sqrt(between.overlap * (1 - between.overlap) / n)
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-data-overlap", "caption": "The paper's Fig. 2, for this run. Left: the overlap of each layer with the next. Right: of each layer with the first layer and with the final norm. Where the left curve is low, the network is rearranging neighbourhoods. Bands are an upper limit of the standard error."}, "image": {"alt": "Neighbourhood overlap of consecutive layers, and with the first and last layer, against relative depth"}}
+# %% [markdown]
+# ### How certain is an overlap?
+#
+# With other samples it would have come out differently. How differently can be read off the samples
+# that we have: they are dealt into 20 groups, the groups are divided into two halves in 19 balanced
+# ways, and the overlap is computed again within each half {cite}`shao1989`. Two halves share no
+# sample, so their difference shows what chance does. The same groups serve every layer, which
+# matters: layers share their samples, so that the difference between two layers is more certain
+# than either of them.
+
+# %%
+groups = overlap_errors.deal(n, trained.side("labels"))
+again = partial(resampling.data_overlap_replicates, groups=groups)
+
+
+# %%
+def pairs_with(name):
+    """The two tables of neighbours behind each overlap with the next layer, or an end."""
+    if name == "next":
+        return [(near[a], near[b]) for a, b in pairwise(layers)]
+    return [(near[a], ends[name]) for a in layers]
+
+
+# %%
+joint = {
+    (name, k): overlap_errors.over_layers(
+        pairs_with(name), lambda p, k=k: again(*p, k=k)
+    )
+    for name in ("next", *ends)
+    for k in data_k
+}
+between = overlap_errors.add_errors(between, n, joint, by=["with", "k"])
+
+# %% [markdown]
+# About half of a point's neighbours lie in its half, so that this works for a $k$ of which
+# $3k + 20$ neighbours are stored. For larger $k$ there is a plainer estimate instead: a mean of $N$
+# *independent* shares of mean $p$ has an error of $\sqrt{p(1-p)/N}$ at most. Neighbours share
+# neighbours, so they are not quite independent, and it is no strict bound. Which is which:
+
+# %%
+between.groupby(["with", "k"]).joint.first().unstack("k").replace(
+    {True: "joint", False: "bound"}
+)
+
+# %% mystnb={"figure": {"name": "{{run}}-fig-data-overlap", "caption": "The paper's Fig. 2, for this run. Left: the overlap of each layer with the next. Right: of each layer with the first layer and with the final norm. Where the left curve is low, the network is rearranging neighbourhoods. Bands are one standard error: joint where the table above says so, else the bound for independent samples."}, "image": {"alt": "Neighbourhood overlap of consecutive layers, and with the first and last layer, against relative depth"}}
 figures.data_overlap(between, data_k, run, note=made_from)
 
 # %% [markdown]
@@ -221,43 +263,106 @@ rows = [
     ("trained", layer, k, share(near[layer], k=k)) for layer in layers for k in every_k
 ]
 
-# %% [markdown] tags=["only-labels", "only-untrained"]
+# %% [markdown] tags=["only-labels"]
+# ### What the controls reach
+#
 # Neighbours may share a label because their inputs are alike, not because the network has learned
-# anything. The network with random weights is the control for that: what it reaches is due to the
-# data and the architecture.
+# anything. Two controls tell.
+
+# %% [markdown] tags=["only-labels", "only-untrained"]
+# What networks with **random weights** reach is due to the data and the architecture. Each of them
+# is one draw of the weights; where there are several, their range is drawn as a band.
 
 # %% tags=["only-labels", "only-untrained"]
-untrained = clouds.of_run(paths)["untrained"]
-for layer in untrained.layers:
-    found = untrained.neighbors(layer)
-    rows += [("untrained", layer, k, share(found, k=k)) for k in every_k]
+for number, cloud in enumerate(clouds.untrained_of(run_clouds)):
+    name = clouds.untrained_name(number)
+    for layer in cloud.layers:
+        found = cloud.neighbors(layer)
+        rows += [(name, layer, k, share(found, k=k)) for k in every_k]
+
+# %% [markdown] tags=["only-labels", "only-input"]
+# What the **input itself** reaches is due to the data alone. A layer that stays below it has lost
+# something on the way, whatever it has gained elsewhere.
+
+# %% tags=["only-labels", "only-input"]
+given = run_clouds["input"]
+given_near = {name: given.neighbors(i) for i, name in enumerate(given.layer_names)}
+baselines = pd.DataFrame(
+    [(name, k, share(t, k=k)) for name, t in given_near.items() for k in every_k],
+    columns=["baseline", "k", "overlap"],
+)
+
+# %% [markdown] tags=["only-labels"]
+# The errors are made as before, in the same groups for all networks and for the input.
+
+# %% tags=["only-labels", "not-families"]
+again = partial(resampling.label_overlap_replicates, labels=labels, groups=groups)
+
+# %% tags=["only-labels", "only-families"]
+again = partial(
+    overlap_errors.remote_homology_replicates,
+    superfamilies=labels,
+    families=trained.side("families"),
+    groups=groups,
+    exclude=exclude_family,
+)
+
+# %% tags=["only-labels"]
+joint_labels = {
+    ("trained", k): overlap_errors.over_layers(near.values(), partial(again, k=k))
+    for k in label_k
+}
+
+# %% tags=["only-labels", "only-untrained"]
+for number, cloud in enumerate(clouds.untrained_of(run_clouds)):
+    tables = [cloud.neighbors(layer) for layer in cloud.layers]
+    found = overlap_errors.over_layers(tables, partial(again, k=label_k[0]))
+    joint_labels[clouds.untrained_name(number), label_k[0]] = found
 
 # %% tags=["only-labels"]
 by_label = pd.DataFrame(rows, columns=["network", "layer", "k", "overlap"])
 by_label["depth"] = by_label.layer / n_blocks
-by_label["error"] = np.sqrt(by_label.overlap * (1 - by_label.overlap) / n)
+by_label = overlap_errors.add_errors(by_label, n, joint_labels, by=["network", "k"])
+
+# %% tags=["only-labels", "only-input"]
+joint_given = {
+    (k,): overlap_errors.over_layers(given_near.values(), partial(again, k=k))
+    for k in label_k
+}
+baselines = overlap_errors.add_errors(baselines, n, joint_given, by=["k"])
+one_nn = {name: overlap.knn_accuracy(t, labels) for name, t in given_near.items()}
+baselines["accuracy"] = baselines.baseline.map(one_nn)
+
+# %% tags=["only-labels", "only-input"]
+baselines[baselines.k.isin(label_k)].drop(columns="joint").round(3)
+
+# %% [markdown] tags=["only-labels", "only-input"]
+# `accuracy` is that of the nearest neighbour's label, leaving one sample out at a time.
+
+# %% tags=["only-labels", "not-input"]
+baselines = None
 
 # %% [markdown] tags=["only-labels"]
 # The previous chapter chose a layer from the ID profile, or found that the profile has none to
-# choose. It wrote its choice down:
+# choose. It wrote its profile and its choice down:
 
 # %% tags=["only-labels"]
-io.note_read(paths.results / "provenance.json")
-provenance = io.read_json(paths.results / "provenance.json", {})
-chosen = provenance.get("semantic_layer")
+profile = scores.read_profile(paths)
+chosen = profile.found.layer
 io.note_facts(singled_out=chosen is not None)
-print(f"layer: {chosen}; kind: {provenance.get('semantic_kind')}")
+print(f"layer: {chosen}; kind: {profile.found.kind}")
 
-# %% tags=["only-labels"] mystnb={"figure": {"name": "{{run}}-fig-label-overlap", "caption": "The paper's Fig. 4, for this run. Share of neighbours with the sample's own label against relative depth. Left: the trained network and, where it was measured, the untrained one; a dashed line marks the layer that the ID profile singled out, if there is one. Right: other numbers of neighbours should change the height, not the shape. Bands are about one standard error."}, "image": {"alt": "Label overlap against relative depth, for several numbers of neighbours"}}
+# %% tags=["only-labels"] mystnb={"figure": {"name": "{{run}}-fig-label-overlap", "caption": "The paper's Fig. 4, for this run. Share of neighbours with the sample's own label against relative depth. Left: the trained network; where they were measured, networks of random weights (grey; a band spans the lowest to the highest of several) and the input itself (dotted lines, at no depth); a dashed line marks the layer that the ID profile singled out, if there is one. Right: the trained network for other numbers of neighbours. Bands around single curves are one standard error."}, "image": {"alt": "Label overlap against relative depth, for several numbers of neighbours"}}
 figures.label_overlap(
-    by_label, n_blocks, label_k, robustness_k, chosen, note=made_from, run=run
+    by_label, n_blocks, label_k, robustness_k, chosen, made_from, run, baselines
 )
 
 # %% [markdown] tags=["only-labels"]
-# Two things are worth a look in {numref}`{{run}}-fig-label-overlap`: whether the highest value
-# lies inside the network or at its end, and whether the curves for other $k$ have their highest
-# value at the same depth. To put the second into numbers, here is the correlation over layers of
-# each curve of the right panel with the one for the first $k$.
+# Three things are worth a look in {numref}`{{run}}-fig-label-overlap`: how far the network rises
+# above its controls, if it does; whether the highest value lies inside the network or at its end;
+# and whether the curves for other $k$ have their highest value at the same depth. To put the last
+# into numbers, here is the correlation over layers of each curve of the right panel with the one
+# for the first $k$.
 
 # %% tags=["only-labels"]
 of_trained = by_label[by_label.network == "trained"]
@@ -265,61 +370,187 @@ by_k = of_trained.pivot(index="layer", columns="k", values="overlap")
 by_k.corr()[label_k[0]].round(3)
 
 # %% [markdown] tags=["only-labels"]
-# ## Was the layer well chosen?
+# ## The advice and its rivals
 #
 # The paper's practical claim is that the layer of the first ID minimum (or plateau) after the peak
-# is close to the layer where labels are best respected. So that the claim can fail, the layer that
-# was chosen without labels is held against three others: the best one by labels, which nobody
-# knows in advance; the middle of the network, which costs no thought; and the final norm, which
-# most people would take.
+# is close to the layer where labels are best respected. It needs no labels. But neither do the
+# middle of the network, two thirds of it, its last layer, the layer of least ID, or any layer after
+# the peak, drawn at random. A rule is worth its trouble if it does better than these.
+#
+# The highest overlap is partly luck, for neighbouring layers are nearly equal. So there is a *best
+# set*: the layers that can't be told from the best one. A layer leaves the set when another one
+# beats it by more than chance would, in all comparisons together, in 95 of 100 cases
+# {cite}`hsu1984`.
 
 # %% tags=["only-labels"]
-curve = by_k.loc[:last, label_k[0]]
-choices = {
-    "chosen by ID": chosen,
-    "best by labels": int(curve.idxmax()),
-    "middle": n_blocks // 2,
-    "final norm": last,
-}
+curve_table = of_trained[(of_trained.k == label_k[0]) & (of_trained.layer <= n_blocks)]
+replicates = joint_labels["trained", label_k[0]]
+if replicates is not None:
+    replicates = replicates[..., : len(curve_table)]
+curve = scores.curve_of(curve_table, replicates)
+
+# %% tags=["only-labels"]
+board, why_not = scores.attempt(
+    advice.scoreboard, profile.ids, n_blocks, profile.found, curve
+)
+io.note_facts(scored=board is not None)
+
+# %% [markdown] tags=["only-labels", "not-scored"]
+# This run can't be scored:
+
+# %% tags=["only-labels", "not-scored"]
+print(why_not)
+
+# %% [markdown] tags=["only-scored"]
+# Label overlap is one measure of three. The second is the accuracy of the nearest neighbour's
+# label. The third is a linear classifier in five-fold cross-validation, on at most `probe_samples`
+# samples: it may use directions that distances hardly notice, so that it can rank layers
+# differently. It is trained for the layers in question and for the best one by labels. Where a
+# class has less than five samples there is none.
+
+# %% tags=["only-scored"]
+body = [layer for layer in layers if layer <= n_blocks]
+one_nn = pd.Series({layer: overlap.knn_accuracy(near[layer], labels) for layer in body})
+best_layer = int(curve.layers[curve.values.argmax()])
+asked = sorted({best_layer, *board.layer.dropna().astype(int)} & set(body))
+probe = partial(profiles.linear_probe, labels=labels, samples=probe_samples, seed=seed)
+probes = pd.Series({layer: probe(np.asarray(trained[layer])) for layer in asked})
+
+# %% tags=["only-scored"]
+board = scores.add_accuracies(board, profile, n_blocks, one_nn, probes)
+highest = {"accuracy": one_nn.max(), "probe": probes.max()}
+
+# %% [markdown] tags=["only-scored", "only-input"]
+# The input is scored, too, although it is no layer that a rule could choose:
+
+# %% tags=["only-scored", "only-input"]
+in_question = baselines[baselines.k == label_k[0]]
+others = [
+    {"choice": f"input: {row.baseline}", "kind": "input", "overlap": row.overlap}
+    | {"accuracy": row.accuracy, "probe": probe(np.asarray(given[i]))}
+    for i, row in enumerate(in_question.itertuples())
+]
+board = scores.add_rows(board, others, curve.values.max(), highest)
+
+# %% [markdown] tags=["only-scored", "only-untrained"]
+# And so is the best layer of all untrained networks:
+
+# %% tags=["only-scored", "only-untrained"]
+flat = by_label[(by_label.network != "trained") & (by_label.k == label_k[0])]
+top = flat.loc[flat[flat.layer <= n_blocks].overlap.idxmax()]
+cloud = run_clouds[top.network]
+others = [
+    {"choice": "untrained, best layer", "kind": "untrained", "overlap": top.overlap}
+    | {"accuracy": overlap.knn_accuracy(cloud.neighbors(int(top.layer)), labels)}
+    | {"probe": probe(np.asarray(cloud[int(top.layer)]))}
+]
+board = scores.add_rows(board, others, curve.values.max(), highest)
+
+# %% tags=["only-scored"]
+best_set = advice.best_set(curve)
+shown = ["layer", "overlap", "share", "accuracy_share", "probe_share", "in_best_set"]
+board.set_index("choice")[shown].round(3)
+
+# %% [markdown] tags=["only-scored"]
+# `share` is the share of the highest label overlap over the layers; `accuracy_share` and
+# `probe_share` are those of the highest accuracy of the nearest neighbour's label, and of the
+# linear classifier. `in_best_set` is 1 inside and 0 outside; for the random layer it is the
+# probability of drawing one inside, and the other numbers are means. Rows of the input and of the
+# untrained network are no layers to choose, and can have shares above 1. A row without numbers is
+# a rule that chose nothing.
+
+# %% tags=["only-scored"] mystnb={"figure": {"name": "{{run}}-fig-scoreboard", "caption": "What each choice of a layer keeps of the best: of the label overlap, of the accuracy of the nearest neighbour's label, and of that of a linear classifier. All but the last rows are ways to choose a layer without labels. Grey rows below the line are no choices: what the input and untrained networks reach. A filled circle is a layer in the best set."}, "image": {"alt": "Dots for each way to choose a layer: shares of the best label overlap and of two accuracies"}}
+figures.scoreboard(board, label_k[0], made_from)
+
+# %% [markdown] tags=["only-scored"]
+# In {numref}`{{run}}-fig-scoreboard`, compare the first row with those of the other choices: a rule
+# that is no better than the middle of the network, or a layer drawn blindly, was not worth
+# measuring an ID for. One run can't settle that, because each rule has one try in it: the report
+# counts over runs.
 
 # %% [markdown] tags=["only-labels"]
-# Label overlap is one measure of three. The second is the accuracy of a nearest-neighbour
-# classifier, leaving one sample out at a time. The third is a linear classifier in five-fold
-# cross-validation, on at most `probe_samples` samples: it may use directions that distances
-# hardly notice, so that it can rank layers differently. Where a class has less than five samples
-# there is none.
+# ## ID against overlap
+#
+# The advice supposes that where the ID is low (after its peak) labels are respected. Does a low ID
+# go with a high overlap at all? Over the layers, we correlate the ranks of the two. Both curves are
+# smooth, so thirty layers are far from thirty observations. The interval therefore uses the number
+# of independent pairs that layers so alike are worth {cite}`bartlett1935`.
 
 # %% tags=["only-labels"]
-known = {name: layer for name, layer in choices.items() if layer in near}
-check = profiles.layer_choice(trained, labels, known, probe_samples, seed)
-check.insert(2, f"label overlap, k = {label_k[0]}", check.layer.map(curve))
-check.round(3)
+relation, why_not = scores.attempt(
+    scores.related, profile, curve_table, curve.layers.tolist(), replicates
+)
+io.note_facts(related=relation is not None)
 
-# %% [markdown] tags=["only-labels", "only-singled_out"]
-# Read the row "chosen by ID" against the others. The claim is borne out as far as that row is close
-# to "best by labels" *and* above "middle" and "final norm": a choice that is no better than the
-# middle of the network was not worth measuring an ID for.
+# %% [markdown] tags=["only-labels", "not-related"]
+# There is no such number for this run:
 
-# %% [markdown] tags=["only-labels", "not-singled_out"]
-# There is no row "chosen by ID": the profile singled out no layer. The other rows still say what a
-# choice could have won here, from the final norm or the middle to the best layer.
+# %% tags=["only-labels", "not-related"]
+print(why_not)
+
+# %% tags=["only-related", "hide-input"]
+io.note_facts(resampled=bool(np.isfinite(relation.sample_low)))
+numbers = {
+    "rho": relation.rho,
+    "rho-low": relation.low,
+    "rho-high": relation.high,
+    "rho-layers": relation.n_layers,
+    "rho-effective": relation.n_effective,
+    "sample-low": relation.sample_low,
+    "sample-high": relation.sample_high,
+}
+for name, value in numbers.items():
+    glue(name, float(value), display=False)
+
+# %% tags=["only-related"] mystnb={"figure": {"name": "{{run}}-fig-id-against-overlap", "caption": "Label overlap against the intrinsic dimension, a point a layer up to the final norm, joined in their order; dark at the input, bright at the output. Bars are one standard error. If a low ID meant a high overlap, the points would fall from the upper left to the lower right."}, "image": {"alt": "Scatter of label overlap against intrinsic dimension, coloured by relative depth"}}
+figures.id_against_overlap(scores.joined(profile, curve_table), label_k[0], made_from)
+
+# %% [markdown] tags=["only-related"]
+# Over {glue:text}`rho-layers:.0f` layers the rank correlation is {glue:text}`rho:.2f`. As these
+# are worth about {glue:text}`rho-effective:.1f` independent ones, its 95 % interval for networks
+# with curves as smooth as these is {glue:text}`rho-low:.2f` to {glue:text}`rho-high:.2f`.
+# {numref}`{{run}}-fig-id-against-overlap` shows whether one number does the two curves justice: a
+# loop means that the same ID goes with different overlaps early and late.
+
+# %% [markdown] tags=["only-related", "only-resampled"]
+# For this very network, other samples would have moved the correlation within
+# {glue:text}`sample-low:.2f` to {glue:text}`sample-high:.2f`.
 
 # %% [markdown]
 # The tables are kept for the chapters that compare runs.
 
 # %%
-tables = [between.rename(columns={"with": "other"}).drop(columns="error")]
-tables[0] = tables[0].assign(quantity="data_overlap", network="trained")
+columns = ["layer", "depth", "k", "overlap", "error", "joint"]
+columns += ["quantity", "network", "other"]
+table = between.rename(columns={"with": "other"})
+table = table.assign(quantity="data_overlap", network="trained")
+tables = [table[columns]]
+kept = {("consecutive_overlap", k): (joint["next", k], layers[:-1]) for k in data_k}
 
 # %% tags=["only-labels"]
-of_labels = by_label.drop(columns="error").assign(
-    quantity="label_overlap", other="labels"
-)
-tables.append(of_labels)
-io.write_table(paths.results / "layer_choice.csv", check.round(4), index=True)
+table = by_label.assign(quantity="label_overlap", other="labels")
+tables.append(table[columns])
+for k in label_k:
+    kept["label_overlap", k] = (joint_labels["trained", k], layers)
+
+# %% tags=["only-scored"]
+io.write_table(paths.results / "scoreboard.csv", board)
+
+# %% tags=["only-labels", "only-input"]
+io.write_table(paths.results / "overlap_baselines.csv", baselines)
 
 # %%
 io.write_table(paths.results / "overlaps.csv", pd.concat(tables, ignore_index=True))
+replicates_table = [
+    resampling.to_rows(found, of_layers, quantity=quantity, k=k)
+    for (quantity, k), (found, of_layers) in kept.items()
+    if found is not None
+]
+io.note_facts(joint=bool(replicates_table))
+
+# %% tags=["only-joint"]
+table = pd.concat(replicates_table, ignore_index=True)
+io.write_table(paths.results / "overlap_replicates.csv", table)
 
 # %% [markdown]
 # ## What we saw
@@ -342,27 +573,71 @@ for name, value in numbers.items():
 
 # %% tags=["hide-input", "only-labels"]
 sizes = np.unique(labels, return_counts=True)[1]
+of_layer = curve_table.set_index("layer").overlap
 numbers = {
     "label-chance": float(np.mean((sizes - 1) / (n - 1))),
     "label-k": label_k[0],
-    "first": float(curve.iloc[0]),
-    "best": float(curve.max()),
-    "best-layer": int(curve.idxmax()),
-    "best-depth": float(curve.idxmax() / n_blocks),
-    "last": float(curve.iloc[-1]),
+    "first": float(of_layer.iloc[0]),
+    "best": float(of_layer.max()),
+    "best-layer": int(of_layer.idxmax()),
+    "best-depth": float(of_layer.idxmax() / n_blocks),
+    "last": float(of_layer.iloc[-1]),
     "shape": float(by_k.corr()[label_k[0]].min()),
 }
 for name, value in numbers.items():
     glue(name, value, display=False)
 
 # %% tags=["hide-input", "only-labels", "only-untrained"]
-flat = by_label[(by_label.network == "untrained") & (by_label.k == label_k[0])]
-glue("untrained-best", float(flat[flat.layer <= last].overlap.max()), display=False)
+flat = by_label[(by_label.network != "trained") & (by_label.k == label_k[0])]
+tops = flat[flat.layer <= n_blocks].groupby("network").overlap.max()
+glue("untrained-best", float(tops.max()), display=False)
+glue("untrained-least", float(tops.min()), display=False)
+glue("n-untrained", len(tops), display=False)
 
-# %% tags=["hide-input", "only-labels", "only-singled_out"]
+# %% tags=["hide-input", "only-labels", "only-input"]
+contest = scores.against_input(
+    curve_table,
+    baselines[baselines.k == label_k[0]],
+    replicates,
+    joint_given[label_k[0],],
+)
+glue("input-name", contest.baseline, display=False)
+glue("input-best", contest.given, display=False)
+glue("input-accuracy", float(baselines.accuracy.max()), display=False)
+glue("input-difference", contest.difference, display=False)
+glue("input-error", contest.error, display=False)
+glue("input-beaten", contest.verdict, display=False)
+accuracies = {
+    layer: overlap.knn_accuracy(near[layer], labels) for layer in of_layer.index
+}
+glue("best-accuracy", float(max(accuracies.values())), display=False)
+
+# %% tags=["hide-input", "only-scored"]
+glue("n-best", len(best_set), display=False)
+glue("best-from", int(best_set.min()), display=False)
+glue("best-to", int(best_set.max()), display=False)
+random_row = board[board.kind == "random"].iloc[0]
+glue("random-share", float(random_row.share), display=False)
+glue("random-hit", float(random_row.in_best_set), display=False)
+
+# %% tags=["hide-input", "only-scored", "only-singled_out"]
+chosen_row = board[board.choice == advice.RULE].iloc[0]
 glue("chosen-layer", int(chosen), display=False)
-glue("chosen-away", int(abs(chosen - curve.idxmax())), display=False)
-glue("chosen-share", float(curve[chosen] / curve.max()), display=False)
+glue("chosen-share", float(chosen_row.share), display=False)
+glue(
+    "chosen-in", {1.0: "inside", 0.0: "outside"}[chosen_row.in_best_set], display=False
+)
+middle_row = board[board.choice == "middle"].iloc[0]
+glue("middle-share", float(middle_row.share), display=False)
+
+# %% [markdown] tags=["only-labels", "only-input"]
+# - **The input.** In the best layer a share of {glue:text}`best:.3f` of the {glue:text}`label-k`
+#   nearest neighbours has the sample's own label; in the best array of the input itself
+#   ({glue:text}`input-name`) it is {glue:text}`input-best:.3f`. Is the network's best layer above
+#   the input, by more than two standard errors of the difference? {glue:text}`input-beaten`
+#   (difference {glue:text}`input-difference:.3f`, error {glue:text}`input-error:.3f`). The label of
+#   the nearest neighbour is right for {glue:text}`best-accuracy:.3f` of the samples in the layer
+#   where that is highest, and for {glue:text}`input-accuracy:.3f` in the input.
 
 # %% [markdown]
 # - **By hand and with DADApy.** An overlap is the mean of a shared fraction of neighbours; one line
@@ -380,14 +655,25 @@ glue("chosen-share", float(curve[chosen] / curve.max()), display=False)
 #   {glue:text}`shape:.2f` or more.
 
 # %% [markdown] tags=["only-labels", "only-untrained"]
-# - **Training.** The untrained network reaches {glue:text}`untrained-best:.2f` at its best layer,
-#   which it owes to the inputs and the architecture, not to training.
+# - **Training.** The best layers of the untrained networks ({glue:text}`n-untrained` of them) reach
+#   {glue:text}`untrained-least:.2f` to {glue:text}`untrained-best:.2f`, which they owe to the
+#   inputs and the architecture, not to training.
 
-# %% [markdown] tags=["only-labels", "only-singled_out"]
-# - **The choice.** Layer {glue:text}`chosen-layer`, singled out by the ID alone, is
-#   {glue:text}`chosen-away` layers away from the best one by labels, and its label overlap is
-#   {glue:text}`chosen-share:.0%` of the best.
+# %% [markdown] tags=["only-scored"]
+# - **The best set.** {glue:text}`n-best` layers can't be told from the best one; the first is layer
+#   {glue:text}`best-from`, the last layer {glue:text}`best-to`. A layer after the peak, drawn
+#   blindly, keeps {glue:text}`random-share:.0%` of the best overlap on average, and lies in the set
+#   with probability {glue:text}`random-hit:.2f`.
+
+# %% [markdown] tags=["only-scored", "only-singled_out"]
+# - **The choice.** Layer {glue:text}`chosen-layer`, singled out by the ID alone, lies
+#   {glue:text}`chosen-in` the best set and keeps {glue:text}`chosen-share:.0%` of the best overlap;
+#   the middle of the network keeps {glue:text}`middle-share:.0%`.
 
 # %% [markdown] tags=["only-labels", "not-singled_out"]
 # - **The choice.** The ID profile singled out no layer, so that the paper's advice can't be tested
 #   on this run.
+
+# %% [markdown] tags=["only-related"]
+# - **ID and overlap.** Over the layers, their ranks correlate with {glue:text}`rho:.2f` (95 %
+#   interval {glue:text}`rho-low:.2f` to {glue:text}`rho-high:.2f`).

@@ -20,8 +20,9 @@
 #   this book, each on its own axis;
 # - every panel says whether its numbers were released by the authors, read off their figures, or
 #   measured here, and the text says what is not to be had;
-# - the paper's advice, to choose a layer by the intrinsic dimension alone, is tried on every model,
-#   and counted where it gives no answer.
+# - the paper's advice, to choose a layer by the intrinsic dimension alone, is tried on every model
+#   against choices that cost nothing, and counted where it gives no answer;
+# - the plain relation of dimension and labels over the layers stands beside it.
 
 # %% tags=["parameters"]
 run = "paper"  # | Name of the run.
@@ -34,7 +35,6 @@ rules = {
 }  # | Scale rule by which a run is read; a run without one is read by its own.
 k = 10  # at least 1 | Neighbours of the overlaps.
 deeper_k = 30  # at least 1 | A second number of neighbours, for the overlap of layers.
-prominence = 0.05  # between 0 and 1 | Least depth of a minimum, over the peak.
 
 # %%
 from pathlib import Path
@@ -43,7 +43,7 @@ import pandas as pd
 from myst_nb import glue
 
 from georep_utils import figures, io
-from georep_utils.paper import comparison, findings, published
+from georep_utils.paper import advice, comparison, evidence, published
 
 figures.use_style()
 
@@ -86,22 +86,41 @@ io.note_facts(measured=len(ours) > 0)
 #
 # The paper's practical conclusion is that the layer with the most meaningful representations can be
 # found without labels: it is the first minimum, or the plateau, of the dimension after its first
-# peak. `semantic_layer` reads nothing but a profile with its errors and says what it singles out.
-# Here it is given the published profiles and ours; `findings.advice` then looks up what labels say
-# of its choice.
+# peak. `semantic_layer` reads nothing but a profile with its errors, and reports a layer only where
+# noise alone would give one in at most a twentieth of profiles that have none. Runs bring the
+# errors of their layers, and what these share. Published curves come without the error of an
+# estimate; for them it is taken from the scatter between neighbouring layers.
 
 # %%
-of_theirs = findings.advice(theirs, k, prominence).assign(by="the paper")
-of_ours = findings.advice(ours, k, prominence).assign(by="this book")
-advised = pd.concat([of_theirs, of_ours], ignore_index=True)
+of_paper = evidence.of_paper(theirs)
+of_runs, left_out = evidence.of_runs(rules, results)
+found = evidence.found_layers(of_paper + of_runs)
+
+# %% tags=["hide-input"]
+io.note_facts(judged=len(of_runs) > 0, left_out=len(left_out) > 0)
 
 # %% [markdown]
 # A profile without such a feature, or with one that its errors do not support, singles out no
-# layer. That is an answer as well: such models keep their row in the table below, and have no star
-# in the figures.
+# layer. Then *kind* says none, and *visible* tells what that means: it is the smallest relative
+# difference between two layers that these errors would show. Where that is large, the profile is
+# too uncertain to say anything. *low* to *high* is the confidence set of the layer. The rule is
+# frozen; this is *{glue:text}`rule-version`*.
+
+# %% tags=["hide-input"]
+layers = ["peak_layer", "layer", "low", "high"]
+shown = found.astype(dict.fromkeys(layers, "Int64")).round(3)
+glue("rule-version", str(found.version.iloc[0]), display=False)
+shown = shown.set_index(["by", "model"]).drop(columns=["depth", "version"])
+shown.astype(object).fillna("–")
+
+# %% [markdown] tags=["only-left_out"]
+# These runs have curves in the figures below, and are not judged:
+
+# %% tags=["only-left_out"]
+pd.Series(left_out, name="why").rename_axis("run").to_frame()
 
 # %%
-choosing = advised.dropna(subset="chosen")
+choosing = found.dropna(subset="layer")
 chosen = {(row.by, row.model): row.depth for row in choosing.itertuples()}
 families = {"ImageGPT": "igpt", "ESM-2": "esm2", "other models": ""}
 
@@ -168,10 +187,10 @@ figures.training_by_run(dynamics, note)
 # %% [markdown]
 # ## Figure 4: overlap with the labels
 #
-# If the advice is good, a star sits at the top of its curve. For the ImageGPTs the authors stored
-# neighbours at every sixth or eighth layer only. Those values are drawn as they are, without lines
-# between them; where the chosen layer is not one of them, a triangle at the foot shows where it
-# lies.
+# If the advice is good, a star sits at the top of its curve, and not every layer does as well. For
+# the ImageGPTs the authors stored neighbours at every sixth or eighth layer only. Those values are
+# drawn as they are, without lines between them; where the chosen layer is not one of them, a
+# triangle at the foot shows where it lies.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-labels", "caption": "The paper's Fig. 4 and this book, each panel on its own axis from zero. Share of a point's k nearest neighbours that carry its own label, against relative depth, with one standard error (for readings, the error of reading). A star, or a triangle between two values, is the layer that the ID profile singled out: where it lies below the top of its curve, the advice was good."}, "image": {"alt": "Label overlap against relative depth: published models and runs of this book, with the layers chosen by intrinsic dimension"}}
 overlaps = pairs("label_overlap")
@@ -179,74 +198,134 @@ label = rf"label overlap  $\chi^{{l,gt}}_{{{k}}}$"
 figures.theirs_and_ours(*overlaps, families, label, chosen, f"{made_from}; k = {k}")
 
 # %% [markdown]
-# ## Was the advice good?
+# ## Is the advice better than its rivals?
 #
-# One row a model. *Range* holds the layers that the profile can't tell from the chosen one, and
-# *support* is the share of profiles, redrawn within their errors, that have such a feature at all.
-# *Best* holds the layers whose label overlap can't be told from the highest, at two standard
-# errors. *Off by* is the distance from the chosen layer to the nearest of these, in relative depth,
-# and *kept* the label overlap at the chosen layer over the highest.
-
+# A layer that keeps most of the best label overlap shows little, if most layers do. So the layer
+# that the ID chooses competes with choices that need no ID: the middle of the network, two thirds
+# of it, its last layer; and with some that read the ID in a simpler way: the layer of the peak, the
+# least ID, the least after the peak. A layer drawn at random behind the peak is the rival that
+# knows where the peak is and nothing else. Each network counts once, whatever the number of runs
+# that read its weights.
 
 # %%
-def span(low, high):
-    """A range of layers as text."""
-    if pd.isna(low):
-        return "–"
-    return f"{low:.0f}" if low == high else f"{low:.0f}–{high:.0f}"
+their_boards, their_rivals = evidence.scoreboards(of_paper, k)
+our_boards, our_rivals = evidence.scoreboards(evidence.once(of_runs), k)
+boards = [
+    board.assign(by=by, model=model)
+    for by, part in ((evidence.PAPER, their_boards), (evidence.BOOK, our_boards))
+    for model, board in part.items()
+]
 
-
-# %% tags=["hide-input"]
-table = advised[["by", "model", "feature", "peak", "chosen"]]
-table = table.astype({"peak": "Int64", "chosen": "Int64"})
-table["range"] = list(map(span, advised.low, advised.high))
-table["support"] = advised.support
-table["best"] = list(map(span, advised.best_low, advised.best_high))
-table["off by"] = advised.off_by
-table["kept"] = advised.share_kept
-table.round(2).set_index(["by", "model"]).astype(object).fillna("–")
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-advice", "caption": "What each way to choose a layer keeps of the best label overlap, one mark a model. A model without a mark in a row is one for which that choice takes no layer; the random layer's mark is its expectation. The advice is worth something where its row lies further right than that of the middle, which costs nothing."}, "image": {"alt": "Share of the best label overlap kept by eight ways to choose a layer, one mark a model"}}
+shares = pd.concat(boards, ignore_index=True)
+figures.advice_shares(shares, f"{made_from}; k = {k}")
 
 # %% [markdown]
-# The same, counted. A chosen layer is called *near* when it is at most a tenth of the depth from a
-# best one. Profiles that choose nothing are counted in the first column and can't be near: whoever
-# follows the advice on such a model is left without a layer.
+# The shares of {numref}`{{run}}-fig-advice`, model by model; a dash where nothing is chosen:
 
 # %%
-judged = advised.assign(near=advised.off_by <= 0.1, picks=advised.chosen.notna())
-of_each = judged.groupby("by", sort=False)
-counts = of_each.agg(
-    profiles=("model", "size"), choosing=("picks", "sum"), near=("near", "sum")
-)
-counts["mean distance"] = of_each.off_by.mean()
-counts["least kept"] = of_each.share_kept.min()
-counts.astype(object).fillna("–")
+by_model = shares.pivot(index="choice", columns=["by", "model"], values="share")
+order = shares.choice.drop_duplicates()
+by_model.reindex(order).round(3).astype(object).fillna("–")
 
 # %% [markdown]
-# Where the chosen layer is further than a tenth of the depth from every best one, the range may
-# still hold a best layer: then the profile is too uncertain to choose well, rather than wrong.
+# Over the published models. *chooses* counts those for which a choice takes a layer, and *in best
+# set* those of them where labels cannot tell it from the best one (the random layer has its
+# expectation). *or random* is the mean share if whoever is left without a layer takes a random one
+# behind the peak. *p* is exact: the probability that random layers behind the peak lie as near to
+# the best sets, on average over the models for which there is a choice.
 
 # %%
-far = choosing[choosing.off_by > 0.1]
-far[["by", "model", "off_by", "best_in_range"]].round(2)
+over = advice.over_models(their_boards, their_rivals)
+over = over.rename(columns={"in_best_set": "in best set", "least_share": "least share"})
+over = over.rename(columns={"mean_share": "mean", "mean_share_or_random": "or random"})
+over.round(3).astype(object).fillna("–")
+
+# %% [markdown]
+# Pair by pair: the share that the chosen layer keeps, less that of each rival, for the models where
+# both take a layer. Here *p* is the share of all ways to flip the signs of the differences that
+# give a mean as far from zero. With $m$ models it cannot be below $2^{1-m}$.
+
+# %%
+pairs_of_paper = advice.paired(their_boards)
+pairs_of_paper.round(3).astype(object).fillna("–")
+
+# %% [markdown] tags=["only-judged"]
+# And on the runs of this book, each set of weights once. A choice that lies before the peak is none
+# of the layers that are drawn, so that its p can be zero.
+
+# %% tags=["only-judged"]
+advice.over_models(our_boards, our_rivals).round(3).astype(object).fillna("–")
+
+# %%
+scored = comparison.tables("scoreboard.csv", results)
+io.note_facts(scored=len(scored) > 0)
+
+# %% [markdown] tags=["only-scored"]
+# The runs' own chapters also ask what a choice keeps of the accuracy of the nearest neighbour and
+# of a linear classifier:
+
+# %% tags=["only-scored"]
+about = ["n_blocks", "scale_rule"]
+scored.drop(columns=about).set_index(["run", "n_samples", "choice"]).round(3)
+
+# %% [markdown]
+# Three cautions. The three sizes of a family were trained on the same data and are not independent,
+# so that every p value here is a lower limit. The overlaps of the published ImageGPTs are known at
+# every sixth or eighth layer only, and a choice between two of these counts as the nearest. And a
+# model for which nothing is chosen is left out of the p values; it is counted in *models*.
+#
+# ## Do dimension and labels go together?
+#
+# The advice looks for one layer. A plainer question is whether layers of low ID have a high label
+# overlap at all. {numref}`{{run}}-fig-relation` shows their rank correlation over the layers of
+# each model. Both curves are smooth, so that thirty layers are worth a handful of independent ones;
+# the thin interval allows for that, and is wide. The thick one, where there is one, tells what
+# other samples would have given for this very network.
+
+# %%
+related = evidence.relations(of_paper + of_runs, k)
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-relation", "caption": "Rank correlation of intrinsic dimension and label overlap over the layers of each model, with 95 % intervals: thin, for curves as smooth as these; thick, over samples, where they are known. Left of zero: a low ID goes with a high overlap."}, "image": {"alt": "Rank correlation of intrinsic dimension and label overlap for every model, with intervals"}}
+figures.relations(related, f"{made_from}; k = {k}")
+
+# %%
+related.set_index(["by", "model"]).round(2).astype(object).fillna("–")
 
 # %% tags=["hide-input"]
-for by, name in {"the paper": "theirs", "this book": "ours"}.items():
-    row = counts.reindex(counts.index.union([by])).fillna(0).loc[by]
-    for column in ("profiles", "choosing", "near"):
-        glue(f"{name}-{column}", int(row[column]), display=False)
+rule = over.loc[advice.RULE]
+middle = over.loc["middle"]
+pair = pairs_of_paper.loc["middle"]
 glue("n-published", len(theirs), display=False)
 glue("n-runs", len(runs), display=False)
+glue("theirs-models", int(rule.models), display=False)
+glue("theirs-chooses", int(rule.chooses), display=False)
+glue("theirs-best", int(rule["in best set"]), display=False)
+glue("theirs-p", float(rule.p), display=False)
+glue("middle-best", int(middle["in best set"]), display=False)
+glue("middle-models", int(middle.chooses), display=False)
+glue("middle-p", float(middle.p), display=False)
+glue("pair-difference", float(pair.difference), display=False)
+glue("pair-p", float(pair.p), display=False)
+
+# %% tags=["hide-input", "only-judged"]
+ours_found = found[found.by == evidence.BOOK]
+glue("ours-profiles", len(ours_found), display=False)
+glue("ours-chooses", int(ours_found.layer.notna().sum()), display=False)
 
 # %% [markdown]
 # ## What we saw
 #
 # - {glue:text}`n-published:,` published numbers could be drawn, all of them of Figs. 1 and 4; of
 #   Figs. 2 and 3 nothing is released. {glue:text}`n-runs` runs of this book stand beside them.
-# - On the published curves {glue:text}`theirs-choosing` of {glue:text}`theirs-profiles` profiles
-#   single out a layer, and {glue:text}`theirs-near` of these layers are near a best one by labels.
-# - On the runs of this book {glue:text}`ours-choosing` of {glue:text}`ours-profiles` profiles
-#   single out a layer, and {glue:text}`ours-near` of these layers are near a best one.
-# - Three cautions. The published profiles carry the error of reading, not that of the estimate, so
-#   that their stars look more certain than they are. Being near a best layer is easy where the
-#   curve of labels has a broad top. And runs that read the same weights are not independent: they
-#   count as two rows above, but as one network.
+# - On the published curves the ID singles out a layer in {glue:text}`theirs-chooses` of
+#   {glue:text}`theirs-models` models, and labels cannot tell {glue:text}`theirs-best` of these
+#   layers from the best one (p = {glue:text}`theirs-p:.3f` against random layers). The middle of
+#   the network is always there; it is in the best set for {glue:text}`middle-best` of
+#   {glue:text}`middle-models` (p = {glue:text}`middle-p:.3f`).
+# - Chosen layer less middle, where both exist: {glue:text}`pair-difference:.3f` of the best
+#   overlap (p = {glue:text}`pair-p:.2f`).
+
+# %% [markdown] tags=["only-judged"]
+# - On the runs of this book {glue:text}`ours-chooses` of {glue:text}`ours-profiles` profiles single
+#   out a layer. Whoever follows the advice on another one is left without a layer.

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from georep_utils.geometry.semantic_layer import semantic_layer
 from georep_utils.io import UserError
 from georep_utils.paper import advice
@@ -116,3 +117,48 @@ def test_replicates_give_an_interval_over_samples():
 def test_overlaps_without_errors_are_refused():
     with pytest.raises(UserError, match="zero or missing"):
         advice.best_set(curve(12, 0.0))
+
+
+def boards():
+    """Two models with a good choice, one where the ID chooses nothing."""
+    ids = profile()
+    found = semantic_layer(ids)
+    nothing = pd.DataFrame({"layer": LAYERS, "id": 10.0 + 0.01 * (LAYERS < 3), "id_err": 0.1})
+    cases = {
+        "first": (ids, N_BLOCKS, found, curve(12)),
+        "second": (ids, N_BLOCKS, found, curve(13)),
+        "silent": (nothing, N_BLOCKS, semantic_layer(nothing), curve(12)),
+    }
+    made = {name: advice.scoreboard(*case) for name, case in cases.items()}
+    return made, {name: advice.distances(*case) for name, case in cases.items()}
+
+
+def test_a_model_for_which_nothing_is_chosen_is_counted():
+    over = advice.over_models(*boards())
+    assert over.loc[advice.RULE, ["models", "chooses"]].tolist() == [3, 2]
+    assert over.loc["middle", "chooses"] == 3
+    # whoever is left without a layer does worse than those who have one
+    assert over.loc[advice.RULE, "mean_share_or_random"] < over.loc[advice.RULE, "mean_share"]
+    assert over.loc[advice.RULE, "p"] < 0.05 < over.loc["last layer", "p"]
+    assert np.isnan(over.loc[advice.RANDOM, "p"])
+
+
+def test_pairs_are_made_where_both_take_a_layer():
+    paired = advice.paired(boards()[0])
+    assert paired.loc["middle", "models"] == 2
+    assert paired.loc["last layer", "lowest"] > 0
+    assert paired.loc["last layer", "p"] == 0.5  # of two models no more can be shown
+
+
+def test_without_models_the_tables_are_empty():
+    assert advice.over_models({}, {}).empty
+    assert advice.paired({}).empty
+
+
+def test_an_id_that_is_highest_at_the_end_leaves_no_layer_behind_the_peak():
+    rising = pd.DataFrame({"layer": LAYERS, "id": 5.0 + LAYERS, "id_err": 0.05})
+    case = (rising, N_BLOCKS, semantic_layer(rising), curve(12))
+    board = advice.scoreboard(*case).set_index("choice")
+    assert board.loc[[advice.RANDOM, "least ID after the peak"], "share"].isna().all()
+    over = advice.over_models({"a": board.reset_index()}, {"a": advice.distances(*case)})
+    assert over.loc["middle", "chooses"] == 1 and np.isnan(over.loc["middle", "p"])

@@ -1,41 +1,21 @@
 """The published numbers beside those of this book's runs."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_curves import HUNCHBACK, LABELS, LAYERS, N_BLOCKS, NEXT, curve
+from made_up_curves import (
+    HUNCHBACK,
+    LABELS,
+    LAYERS,
+    N_BLOCKS,
+    NEXT,
+    curve,
+    make_older,
+    write_run,
+)
 
 from georep_utils.paper import comparison
 from georep_utils.paper.published import published_curves
-
-
-def write_run(folder, name, ids, n_samples=1000):
-    """The tables of a run, as notebooks leave them."""
-    folder = folder / name
-    folder.mkdir()
-    depth = LAYERS / N_BLOCKS
-    profiles = [
-        pd.DataFrame({"layer": LAYERS, "id": ids + more, "id_err": 0.1, "rule": rule})
-        for rule, more in [("paper_text", 0), ("igpt_release", 5)]
-    ]
-    pd.concat(profiles).assign(depth=depth[pd.concat(profiles).layer]).to_csv(
-        folder / "id_profile.csv", index=False
-    )
-    cases = [
-        (LABELS, "labels", "trained"),
-        (LABELS / 2, "labels", "untrained"),
-        (NEXT, "next", "trained"),
-        (NEXT, "first", "trained"),
-    ]
-    overlaps = [
-        pd.DataFrame({"layer": LAYERS, "k": 10, "overlap": o, "other": other, "network": network})
-        for o, other, network in cases
-    ]
-    pd.concat(overlaps).to_csv(folder / "overlaps.csv", index=False)
-    about = {"n_blocks": N_BLOCKS, "n_samples": n_samples, "scale_rule": "paper_text"}
-    (folder / "provenance.json").write_text(json.dumps(about))
 
 
 def test_every_published_number_has_a_verdict_and_none_is_run_where_nothing_was():
@@ -123,7 +103,7 @@ def test_curves_of_runs_come_from_their_tables_under_the_rule_that_is_asked_for(
     np.testing.assert_allclose(found.loc[("other", "intrinsic_dimension"), "value"], HUNCHBACK + 1)
     labels = found.loc[("net", "label_overlap")]
     np.testing.assert_allclose(labels.value, LABELS)
-    np.testing.assert_allclose(labels.error, np.sqrt(LABELS * (1 - LABELS) / 1000))
+    np.testing.assert_allclose(labels.error, 0.005)
     np.testing.assert_allclose(found.loc[("net", "consecutive_overlap"), "value"], NEXT)
 
 
@@ -135,3 +115,41 @@ def test_what_a_run_left_is_noted_as_read(tmp_path, monkeypatch):
     noted = record.read_text()
     for name in ("id_profile.csv", "overlaps.csv", "provenance.json"):
         assert f"net/{name}" in noted
+
+
+def test_an_overlap_without_an_error_gets_the_largest_it_can_have(tmp_path):
+    write_run(tmp_path, "new", HUNCHBACK)
+    write_run(tmp_path, "old", HUNCHBACK)
+    make_older(tmp_path, "old")
+    found = comparison.curves({}, tmp_path).set_index(["model", "quantity"]).sort_index()
+    np.testing.assert_allclose(found.loc[("new", "label_overlap"), "error"], 0.005)
+    largest = np.sqrt(LABELS * (1 - LABELS) / 1000)
+    np.testing.assert_allclose(found.loc[("old", "label_overlap"), "error"], largest)
+
+
+def test_replicates_come_with_the_layers_that_have_them_everywhere(tmp_path):
+    write_run(tmp_path, "net", HUNCHBACK)
+    path = tmp_path / "net/id_replicates.csv"
+    rows = pd.read_csv(path)
+    rows.loc[rows.layer.eq(3) & rows.division.eq(7) & rows.half.eq(0), "value"] = np.nan
+    rows.to_csv(path, index=False)
+    found = comparison.replicates("net", tmp_path)
+    assert set(found) == {
+        ("intrinsic_dimension", 0),
+        ("label_overlap", 10),
+        ("consecutive_overlap", 10),
+    }
+    layers, values = found["intrinsic_dimension", 0]
+    assert list(layers) == [layer for layer in LAYERS if layer != 3]
+    assert values.shape == (19, 2, N_BLOCKS)
+    assert comparison.replicates("absent", tmp_path) == {}
+
+
+def test_a_rule_that_shifts_a_profile_keeps_its_shape(tmp_path):
+    write_run(tmp_path, "net", HUNCHBACK)
+    found = comparison.rule_agreement(comparison.tables("id_profile.csv", tmp_path))
+    other = found.loc[("net", "igpt_release")]
+    assert other.correlation == pytest.approx(1)
+    assert other.height == pytest.approx(1 + 5 / HUNCHBACK.mean())
+    assert other["layer of the peak"] == HUNCHBACK.argmax()
+    assert comparison.rule_agreement(pd.DataFrame()).empty

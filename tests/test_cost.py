@@ -57,7 +57,26 @@ def test_a_report_says_bytes_and_times_of_every_stage(monkeypatch):
     told = cost.report(parameters(n_per_class=10, distances__maxk=20, **few))
     assert "to download    0 files" in told
     assert "samples        100 of fashion-mnist-14" in told
-    # 25 layers of width 64 and 16 logits, 100 samples, two networks, float32.
-    assert "26 of width 16 to 64, 2 network(s)" in told
+    # 25 layers of width 64 and 16 logits, 100 samples, float32; three untrained networks.
+    assert "26 of width 16 to 64, 4 network(s), and 2 array(s) of the input" in told
     assert re.search(r"02 extract     0\.00 GB on disk, .* about \d+ s on cpu", told)
     assert re.search(r"03 neighbours .* about \d+ s", told)
+
+
+@pytest.mark.parametrize(
+    ("control", "seeds", "networks"), [(True, 5, 6), (True, 1, 2), (False, 5, 1)]
+)
+def test_every_untrained_network_is_counted(monkeypatch, control, seeds, networks):
+    monkeypatch.setattr(cost, "_samples_a_second", lambda model, data: 10.0)
+    monkeypatch.setattr(cost, "_search_seconds", lambda n, width, maxk, range_max: 1.0)
+    few = {f"overlaps__{name}": [10] for name in ("data_k", "label_k", "robustness_k")}
+    few |= {"extract__untrained_control": control, "extract__control_seeds": seeds}
+    told = cost.report(parameters(n_per_class=10, distances__maxk=20, **few))
+    # 100 samples at ten a second; 26 layers of each network and two arrays at a second each.
+    assert f"about {cost._duration(10 * networks)} on" in told
+    assert f"about {cost._duration(26 * networks + 2)}\n04" in told
+
+
+def test_an_untrained_network_is_one_at_least():
+    with pytest.raises(UserError, match="control_seeds.*at least 1"):
+        parameters(extract__control_seeds=0)

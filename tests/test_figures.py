@@ -56,12 +56,26 @@ def training_log():
     return log
 
 
+def error_ratios():
+    table = pd.DataFrame({"statistic": ["ID", HOSTILE], "form": "halves", "ratio": [0.9, 2.0]})
+    return pd.concat([table.assign(kind="known clouds"), table.assign(kind="layers")])
+
+
 def overlaps(column, names):
     parts = []
     for k in (10, 30):
         overlap = 0.5 + k / 100 - DEPTH / 4
         parts.append(each(column, names, k=k, error=0.01, overlap=overlap))
     return pd.concat(parts, ignore_index=True)
+
+
+def board():
+    """A scoreboard with a rule that chose nothing, and with controls."""
+    choices = ["chosen by the ID", "middle", "random layer after the peak", f"input: {HOSTILE}"]
+    table = pd.DataFrame({"choice": choices, "kind": ["layer", "layer", "random", "input"]})
+    table["share"] = [np.nan, 1.0, 0.9, 1.1]
+    table["in_best_set"] = [np.nan, 1.0, 0.4, np.nan]
+    return table.assign(accuracy_share=table.share, probe_share=table.share)
 
 
 def published():
@@ -85,7 +99,7 @@ def diagnostics(lowest):
     rows = pd.MultiIndex.from_product([LAYERS, [1.0, 2.0, 4.0]], names=["layer", "scale"])
     table = rows.to_frame(index=False)
     table["bias"] = lowest + table.layer / 20
-    return table.assign(failed=np.where(table.bias < 0.06, "", "slope"))
+    return table.assign(refused=np.where(table.bias < 0.06, "", "scale"))
 
 
 def benchmarks():
@@ -94,8 +108,39 @@ def benchmarks():
     return table.assign(case="20,000 points", low=table.ratio * 0.9, high=table.ratio * 1.1)
 
 
+def boards():
+    """Ten models: more than there are markers."""
+    rows = [
+        (by, model, choice, share)
+        for by in ("the paper", "this book")
+        for model in [HOSTILE, *"abcdefghi"]
+        for choice, share in (("middle", 0.9), ("chosen by the ID", np.nan))
+    ]
+    return pd.DataFrame(rows, columns=["by", "model", "choice", "share"])
+
+
+def correlations():
+    columns = ["by", "model", "rho", "low", "high", "sample_low", "sample_high"]
+    rows = [
+        ("the paper", "igpt-small", 0.6, -0.6, 0.9, np.nan, np.nan),
+        ("this book", HOSTILE, 0.1, -0.5, 0.7, 0, 0.2),
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def likeness():
+    """A table of all pairs of layers of two clouds."""
+    return pd.DataFrame(1 - np.abs(DEPTH[:, None] - DEPTH[:5]), index=LAYERS, columns=LAYERS[:5])
+
+
+def cases():
+    """Correlations with their intervals, of which one has no known share."""
+    table = pd.DataFrame({"group": ["images", HOSTILE, "texts"], "share": [0.9, 0.6, np.nan]})
+    return table.assign(rho=[0.8, -0.7, 0.1], low=[0.2, -0.9, -0.5], high=[0.95, 0.1, 0.7])
+
+
 NAMES = ["trained", "untrained"]
-SEMANTIC = SemanticLayer(7, 4, 0.2, 6, 8, "minimum")
+SEMANTIC = SemanticLayer(7, "minimum", 4, 6, 8, 0.2, 0.01, 0.05)
 RULES = ["paper_text", "igpt_release", "gride_small_k", "auto"]
 PAIR = each("model", ["igpt-mini", HOSTILE]).rename(columns={"id": "value", "id_err": "error"})
 NOTE = f"{HOSTILE}: N = 5,000; measured here, " + 12 * "by one who has much to say, "
@@ -112,9 +157,27 @@ DRAWN = {
     ),
     "id_scaling": lambda f: f.id_scaling(scaling_curves(), N_BLOCKS, 4, NOTE),
     "plateau_bias": lambda f: f.plateau_bias(diagnostics(0.01), 0.08, NOTE),
-    "scale_rules": lambda f: f.scale_rules(each("rule", RULES), {"auto": HOSTILE}, NOTE),
+    "scale_rules": lambda f: f.scale_rules(
+        each("rule", RULES, id_sys=1.0), {"auto": HOSTILE}, NOTE
+    ),
     "profile_with_controls": lambda f: f.profile_with_controls(
-        profile(), controls(), N_BLOCKS, HOSTILE, SEMANTIC, 0.1 * controls(), NOTE
+        profile(),
+        controls(),
+        N_BLOCKS,
+        HOSTILE,
+        SEMANTIC,
+        0.1 * controls(),
+        NOTE,
+        pd.DataFrame({"low": 7.0, "high": 9.0}, index=LAYERS),
+        {"pixels": 11.0, HOSTILE: 6.0},
+    ),
+    "ratio_law": lambda f: f.ratio_law(
+        np.linspace(0.1, 2, 50),
+        pd.DataFrame({"log_mu": DEPTH, "minus_log_survival": 7 * DEPTH, "fitted": 7 * DEPTH}),
+        NOTE,
+    ),
+    "ceiling": lambda f: f.ceiling(
+        pd.DataFrame({"dimension": [2, 8, 32], "id": [2.0, 7.5, 20.0], "id_err": 0.3}), 5, 9, NOTE
     ),
     "twonn_fit": lambda f: f.twonn_fit(
         np.linspace(0.01, 1, 50), 7 * np.linspace(0.01, 1, 50), 0.9, 7.0, NOTE
@@ -136,7 +199,18 @@ DRAWN = {
         overlaps("with", ["next", "first", "final norm"]), [10, 30], "igpt-mini", NOTE
     ),
     "label_overlap": lambda f: f.label_overlap(
-        overlaps("network", NAMES), N_BLOCKS, [10, 30], [10, 30], 7, NOTE, "igpt-mini"
+        overlaps("network", NAMES),
+        N_BLOCKS,
+        [10, 30],
+        [10, 30],
+        7,
+        NOTE,
+        "igpt-mini",
+        pd.DataFrame({"baseline": ["pixels", HOSTILE], "k": 10, "overlap": [0.7, 0.3]}),
+    ),
+    "scoreboard": lambda f: f.scoreboard(board(), 10, NOTE),
+    "id_against_overlap": lambda f: f.id_against_overlap(
+        profile(overlap=0.5 + DEPTH / 4, error=0.01)[:-1], 10, NOTE
     ),
     "theirs_and_ours": lambda f: f.theirs_and_ours(
         published(),
@@ -152,15 +226,41 @@ DRAWN = {
     "training_by_run": lambda f: f.training_by_run(
         each("checkpoint", ["untrained", "trained"], run=HOSTILE), NOTE
     ),
+    "advice_shares": lambda f: f.advice_shares(boards(), NOTE),
+    "relations": lambda f: f.relations(correlations(), NOTE),
+    "real_profiles": lambda f: f.real_profiles(
+        published(),
+        PAIR,
+        PAIR.assign(low=4.0, high=5.0)[["model", "depth", "low", "high"]],
+        {"ImageGPT": "igpt", "ESM-2": "esm2"},
+        NOTE,
+    ),
     "balls": lambda f: f.balls(
-        pd.DataFrame({"rule": RULES, "truth": 10, "ratio": 0.9, "spread": 0.1, "plateaus": 0.5}),
+        pd.DataFrame({"rule": RULES, "truth": 10, "ratio": 0.9, "spread": 0.1, "certified": 0.5}),
         0.1,
         NOTE,
     ),
-    "plateaus_found": lambda f: f.plateaus_found(
-        pd.DataFrame({0.0: [1, 0.5], 0.01: [0.5, 0]}, index=[2, 4]),
-        pd.Series([0.05, 0.06], index=[2, 4]),
+    "certificates": lambda f: f.certificates(
+        pd.DataFrame({"dimension": [2, 20], "id": [2.1, 11], "verdict": ["certified", HOSTILE]}),
         0.1,
+        NOTE,
+    ),
+    "error_ratios": lambda f: f.error_ratios(error_ratios(), NOTE),
+    "known_profiles": lambda f: f.known_profiles(
+        pd.concat(
+            [
+                each("name", list("abcdefgh"), has_feature=False),
+                each("name", ["minimum", HOSTILE], has_feature=True),
+            ]
+        ),
+        NOTE,
+    ),
+    "operating_curve": lambda f: f.operating_curve(
+        pd.DataFrame({"layers": [25, 49], "noise": 0.01, "found": [0.0, 0.01], "upper": 0.03}),
+        pd.DataFrame({"profile": ["a", HOSTILE], "noise": 0.01, "low": 0.4, "found": 0.5}).assign(
+            high=0.6
+        ),
+        0.05,
         NOTE,
     ),
     "rule_shapes": lambda f: f.rule_shapes(
@@ -183,6 +283,20 @@ DRAWN = {
         ),
         NOTE,
     ),
+    "layer_maps": lambda f: f.layer_maps(
+        {"there": likeness(), "back": likeness()}, HOSTILE, "b", "likeness", (0, 1), note=NOTE
+    ),
+    "nearest_layers": lambda f: f.nearest_layers(
+        each("measure", ["overlap", "CKA"], nearest_depth=DEPTH**2), HOSTILE, "b", NOTE
+    ),
+    "two_profiles": lambda f: f.two_profiles(each("cloud", ["trained", HOSTILE]), NOTE),
+    "meaning": lambda f: f.meaning(cases(), NOTE),
+    "rival_choices": lambda f: f.rival_choices(
+        pd.DataFrame(
+            {"case": [HOSTILE, "b", HOSTILE], "choice": ["peak", "peak", "middle"], "kept": 0.9}
+        ),
+        NOTE,
+    ),
 }
 NO_PANELS = {"samples", "completions", "neighbour_pictures"}
 FROM_ZERO = [
@@ -194,9 +308,11 @@ FROM_ZERO = [
     "training_dynamics",
     "listening_places",
     "theirs_and_ours",
+    "real_profiles",
     "training_by_run",
     "rule_shapes",
     "id_against_samples",
+    "two_profiles",
 ]
 
 
@@ -308,6 +424,19 @@ def test_the_paper_s_models_have_their_colours_and_all_others_one():
     assert figures.colour("mine") == figures.colour("yours")
 
 
+def test_the_input_is_a_line_with_its_name_and_untrained_networks_a_band(drawn):
+    axis = drawn["profile_with_controls"].axes[0]
+    level = [line for line in axis.lines if set(line.get_ydata()) == {11.0}]
+    assert [line.get_label() for line in level] == ["input: pixels"]
+    without = figures.profile_with_controls(profile(), controls(), N_BLOCKS, "net").axes[0]
+    assert len(axis.collections) > len(without.collections)
+
+
+def test_the_systematic_error_has_a_panel_where_it_was_measured(drawn):
+    assert len(drawn["scale_rules"].axes) == 2
+    assert len(figures.scale_rules(each("rule", RULES)).axes) == 1
+
+
 def test_the_threshold_of_a_plateau_is_outlined_and_what_lies_far_above_is_cut():
     figure = figures.plateau_bias(diagnostics(0.01), 0.08)
     axis = figure.axes[0]
@@ -360,6 +489,36 @@ def test_where_there_are_no_labels_there_is_no_panel_for_them():
 
 
 def test_a_profile_that_singles_out_no_layer_has_no_mark():
-    nothing = SemanticLayer(None, None, 0.0, None, None, "none")
+    nothing = SemanticLayer(None, "none", None, None, None, 0.0, 1.0, 0.05)
     figure = figures.profile_with_controls(profile(), controls(), N_BLOCKS, "net", nothing)
     assert "after the peak" not in " ".join(text.get_text() for text in texts(figure))
+
+
+def test_the_dot_of_a_column_is_at_the_layer_that_is_most_alike():
+    dots = figures.layer_maps({"": likeness()}, "a", "b", "").axes[0].lines[0]
+    assert dots.get_ydata().tolist() == [0, 1, 2, 3, *[4] * 10]
+    far = figures.layer_maps({"": likeness()}, "a", "b", "", best="lowest").axes[0].lines[0]
+    assert far.get_ydata().tolist() == [4, 4, *[0] * 12]
+
+
+def test_a_case_whose_input_is_not_known_stands_apart_from_the_axis_of_shares():
+    axis = figures.meaning(cases()).axes[0]
+    known, other, apart = (container.lines[0].get_xdata()[0] for container in axis.containers)
+    assert (known, other) == (0.9, 0.6) and apart < min(axis.get_xticks())
+
+
+def test_several_untrained_networks_are_drawn_as_the_range_between_the_lowest_and_the_highest():
+    one = overlaps("network", ["trained", "untrained"])
+    low = one[one.network == "untrained"].assign(network="untrained-1")
+    several = pd.concat([one, low.assign(overlap=low.overlap - 0.2)])
+    figure = figures.label_overlap(several, N_BLOCKS, [10], [10])
+    band = figure.axes[0].collections[-1].get_paths()[0].vertices[:, 1]
+    rows = several[(several.network != "trained") & (several.k == 10)]
+    assert band.min() == pytest.approx(rows.overlap.min())
+    assert band.max() == pytest.approx(rows.overlap.max())
+
+
+def test_only_layers_of_the_best_set_are_filled_on_the_scoreboard():
+    shares = figures.scoreboard(board(), 10).axes[0].collections[0]
+    white = [tuple(face) == (1, 1, 1, 1) for face in shares.get_facecolors()]
+    assert white == [True, False, True, True]

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from georep_utils.io import UserError
 from georep_utils.paper import findings
 
@@ -173,3 +174,88 @@ def test_the_table_has_a_row_a_statement():
     made = findings.table({"a": found, "b": found})
     assert len(made) == 2 * len(findings.STATEMENTS)
     assert made["statement"].notna().all()
+
+
+CLOSE_LABELS = curve([(0, 0.1), (0.46, 0.8), (1, 0.1)])
+BROAD_LABELS = curve([(0, 0.1), (0.6, 0.8), (0.8, 0.8), (1, 0.1)])
+UNDECIDED = {
+    "1.1": {"ids": curve([(0, 8), (0.31, 24), (0.36, 24), (0.5, 16), (1, 8)]), "error": 0.02},
+    "1.2": {"ids": curve([(0, 10), (0.2, 20), (0.4, 12), (1, 10)])},
+    "1.3": {"ids": curve([(0, 10), (0.2, 25), (1, 12.5)])},
+    "1.5": {"ids": curve([(0, 8), (0.2, 24), (0.4, 10), (1, 18)])},
+    "2.1": {"following": np.full(N, 0.85)},
+    "2.2": {"following": np.full(N, 0.9)},
+    "2.3": {"following": curve([(0, 0.93), (0.89, 0.93), (0.9, 0.9), (1, 0.9)])[:-1]},
+    "3.1": {"labels": CLOSE_LABELS},
+    "3.2": {"labels": BROAD_LABELS},
+}
+
+
+@pytest.mark.parametrize("finding", UNDECIDED)
+def test_every_statement_can_be_left_undecided(finding):
+    curves = {"ids": IMAGE_ID, "labels": IMAGE_LABELS, "following": IMAGE_NEXT}
+    undecided = findings.judge(model(**(curves | UNDECIDED[finding])), "image")
+    assert verdicts(undecided)[finding] == "partly"
+
+
+def test_a_plateau_half_as_high_as_the_peak_is_undecided():
+    half = np.maximum(PROTEIN_ID, 12.5)
+    found = findings.judge(model(half, IMAGE_LABELS, STILL_NEXT), "protein")
+    assert verdicts(found)["1.4"] == "partly"
+
+
+def test_training_can_be_left_undecided():
+    trained = np.ptp(IMAGE_ID) / IMAGE_ID.mean()
+    half = 10 * trained / 2
+    flat = pd.DataFrame({"layer": LAYERS, "id": 10 + half * (DEPTH - 0.5), "id_err": 0.1})
+    only_ids = rows("intrinsic_dimension", IMAGE_ID, 0.01)
+    found = findings.judge(only_ids, "image", untrained=flat, dynamics=dynamics(0.5))
+    assert verdicts(found)["4.1"] == verdicts(found)["4.2"] == "partly"
+    assert verdicts(found)["1.1"] == "yes"
+
+
+def test_the_interval_of_a_range_holds_the_range_itself():
+    found = findings.judge(
+        rows("intrinsic_dimension", IMAGE_ID, 0.01), "image", untrained=untrained(0.0)
+    )
+    one = {v.finding: v for v in found}["4.1"]
+    assert one.low <= one.number <= one.high
+
+
+def test_several_untrained_networks_are_one_piece_of_evidence():
+    only_ids = rows("intrinsic_dimension", IMAGE_ID, 0.01)
+    networks = [
+        untrained(height).assign(control=f"untrained-{i}") for i, height in enumerate((0.5, 9))
+    ]
+    flat, steep, both = (
+        {v.finding: v for v in findings.judge(only_ids, "image", untrained=of)}["4.1"]
+        for of in (*networks, pd.concat(networks))
+    )
+    assert (flat.verdict, steep.verdict, both.verdict) == ("yes", "no", "partly")
+    assert both.number == pytest.approx((flat.number + steep.number) / 2, rel=0.01)
+
+
+def test_a_layer_without_an_id_is_left_out():
+    holed = rows("intrinsic_dimension", IMAGE_ID, 0.01)
+    holed.loc[5, ["value", "error"]] = np.nan
+    covariance = np.diag(holed.error**2)
+    found = findings.judge(holed, "image", covariances={"intrinsic_dimension": covariance})
+    assert verdicts(found)["1.1"] == "yes"
+
+
+def test_a_network_of_few_blocks_has_no_last_tenth():
+    few = model(IMAGE_ID[:7], IMAGE_LABELS[:7], IMAGE_NEXT[:6]).assign(n_blocks=6)
+    assert verdicts(findings.judge(few, "image"))["2.3"] == "not testable"
+
+
+def test_statements_about_generative_models_are_not_about_others():
+    said = verdicts(
+        findings.judge(model(IMAGE_ID, IMAGE_LABELS, IMAGE_NEXT), "image", generative=False)
+    )
+    assert {said[key] for key in ("1.5", "2.3", "3.2")} == {"not testable"}
+    assert said["2.1"] == "yes"  # images still share seven tenths
+
+
+def test_every_statement_says_what_makes_it_a_yes():
+    assert list(findings.thresholds()["finding"]) == list(findings.STATEMENTS)
+    assert findings.thresholds()["yes when"].str.len().min() > 10

@@ -29,7 +29,9 @@ def test_random_words_keep_the_length_of_each_text_and_the_words_of_all():
     everything = {word for text in TEXTS for word in text.split()}
     assert {word for text in random for word in text.split()} <= everything
     # Words of one text come from several: nothing belongs to a text but its length.
-    assert not any(set(new.split()) <= set(old.split()) for new, old in zip(random, TEXTS, strict=True))
+    assert not any(
+        set(new.split()) <= set(old.split()) for new, old in zip(random, TEXTS, strict=True)
+    )
 
 
 def test_random_words_are_as_frequent_as_in_the_corpus():

@@ -7,10 +7,13 @@ it) and `overlap.py` (who is near whom). This module does it layer by layer:
 1. `screen` says which layers have a dimension to estimate, and what is odd about the others;
 2. `measure` returns the curves of these layers, by TwoNN and by Gride, as one table;
 3. `select_by_every_rule` reads them under each scale rule that they allow;
-4. `controls` reads clouds that share something with a layer, but not its geometry, at the same
-   scale: a profile is worth what it shows beyond them;
-5. `sizes` has two quantities that a dimension should not depend on, to be held against it;
-6. `layer_choice` compares a few layers by what labels say of them.
+4. `replicates` reads every layer again in the same halves of the samples, which gives errors and
+   the covariance between layers;
+5. `controls` reads clouds that share something with a layer, but not its geometry, at the same
+   scale, and `read_layers` other networks and the input: a profile is worth what it shows beyond
+   them;
+6. `sizes` has two quantities that a dimension should not depend on, to be held against it;
+7. `layer_choice` compares a few layers by what labels say of them.
 
 Layers are given as a mapping of arrays, such as a `Cloud` of `clouds.py`. A function here needs of
 it no more than `Layers` names, so any object with these attributes serves.
@@ -28,9 +31,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from georep_utils.geometry import resampling
+from georep_utils.geometry.near_duplicates import near_duplicates
 from georep_utils.geometry.neighbors import Neighbors, largest_range, nearest_neighbors
 from georep_utils.geometry.overlap import knn_accuracy
-from georep_utils.geometry.scale_rules import RULES, Selection, select_scale
+from georep_utils.geometry.scale_rules import (
+    RULES,
+    Selection,
+    available,
+    select_scale,
+    with_dispersion,
+)
 from georep_utils.geometry.scaling import (
     MIN_DIFFERENT,
     check_representation,
@@ -45,6 +56,12 @@ from georep_utils.io import UserError
 # The linear probe's cross-validation. A class needs a sample in each fold.
 FOLDS = 5
 PROBE_ITERATIONS = 100
+
+# Near-copies are near by the distance to this neighbour.
+NEAR_RANK = 10
+
+# Options of `measure` that `resampling.twonn_replicates` has, too.
+TWONN_OF_HALVES = ("n_repetitions", "fraction", "seed", "device", "algorithm")
 
 
 class Layers(Protocol):
@@ -79,7 +96,7 @@ class Screened:
     remarks: list[str]
 
 
-def screen(cloud: Layers, decimation: int = 1) -> Screened:
+def screen(cloud: Layers, decimation: int = 1, none_is_refused: bool = True) -> Screened:
     """Find the layers whose dimension can be estimated.
 
     A layer where most points are copies of others is left out: there is no dimension to estimate.
@@ -89,6 +106,8 @@ def screen(cloud: Layers, decimation: int = 1) -> Screened:
     cloud : Layers
     decimation : int
         The largest by which points will be left out.
+    none_is_refused : bool
+        A network without such a layer is an error. For a control it is a remark.
 
     Raises
     ------
@@ -105,7 +124,7 @@ def screen(cloud: Layers, decimation: int = 1) -> Screened:
         else:
             remarks += check_representation(X, layer, decimation)
             kept.append(layer)
-    if not kept:
+    if not kept and none_is_refused:
         raise UserError(
             "most points of every layer are copies of others; expected different points; check "
             "the model, its inputs, and where it is read"
@@ -113,11 +132,66 @@ def screen(cloud: Layers, decimation: int = 1) -> Screened:
     return Screened(kept, remarks)
 
 
+@dataclass(frozen=True)
+class Points:
+    """The points of a layer that take part, (n, width), their neighbours, and their sample numbers.
+
+    Their neighbours are among themselves: where points were left out they were searched anew.
+    """
+
+    X: np.ndarray
+    neighbors: Neighbors
+    samples: np.ndarray
+
+
+def points_of(
+    cloud: Layers,
+    layer: int,
+    without_copies: bool = False,
+    without_near: float = 0.0,
+    device: str = "auto",
+) -> Points:
+    """The points of a layer, without copies where that is asked for.
+
+    Parameters
+    ----------
+    cloud : Layers
+    layer : int
+    without_copies : bool
+        Keep one of each set of identical points.
+    without_near : float
+        Also keep one of each group of points that are nearer to each other than this share of the
+        distance to their tenth neighbour (`near_duplicates`); 0 keeps them.
+    device : str
+        Where neighbours are searched for.
+    """
+    X = np.asarray(cloud[layer])
+    near = cloud.neighbors(layer)
+    samples = np.arange(len(X))
+    if without_copies:
+        samples = drop_duplicates(X)[2]
+    if without_near:
+        rank = min(NEAR_RANK, near.indices.shape[1] - 1)
+        samples = np.intersect1d(samples, near_duplicates(near, rank, without_near).kept)
+    if len(samples) == len(X):
+        return Points(X, near, samples)
+    if len(samples) < MIN_DIFFERENT * len(X):
+        raise UserError(
+            f"layer {layer}: {len(samples)} of {len(X)} points are left without copies: expected "
+            "half of them; lower the share that counts as near"
+        )
+    ranks = largest_range(len(samples), at_most=2 ** near.mus.shape[1])
+    stored = min(near.indices.shape[1] - 1, len(samples) - 1)
+    found = nearest_neighbors(X[samples], maxk=stored, range_max=ranks, device=device)
+    return Points(X[samples], found, samples)
+
+
 def measure(
     cloud: Layers,
     layers: Sequence[int],
     without_copies: bool = False,
     device: str = "auto",
+    without_near: float = 0.0,
     **twonn,
 ) -> pd.DataFrame:
     """Measure dimension against scale in several layers, by both estimators.
@@ -127,9 +201,9 @@ def measure(
     cloud : Layers
     layers : sequence of int
         Which of them, as `screen` found them.
-    without_copies : bool
-        Keep one of each set of identical points, and search the neighbours of the rest anew. Else
-        points without a distance ratio are left out of the fits and counted.
+    without_copies, without_near
+        As in `points_of`. Else points without a distance ratio are left out of the fits and
+        counted.
     device : str
         Where neighbours are searched for.
     twonn
@@ -138,59 +212,147 @@ def measure(
     Returns
     -------
     DataFrame
-        Rows of `twonn_scaling` and `gride_scaling`, with a column layer.
+        Rows of `twonn_scaling` and `gride_scaling`, with columns layer and, for Gride, dispersion
+        (`with_dispersion`).
     """
     curves = []
     for layer in tqdm(layers, desc="dimension of layers", mininterval=1):
-        X = np.asarray(cloud[layer])
-        near = cloud.neighbors(layer)
-        if without_copies:
-            X, near = _without_copies(X, near, device)
+        points = points_of(cloud, layer, without_copies, without_near, device)
+        near = points.neighbors
         for curve in (
-            twonn_scaling(X, device=device, neighbors=near, **twonn),
-            gride_scaling(near),
+            twonn_scaling(points.X, device=device, neighbors=near, **twonn),
+            with_dispersion(gride_scaling(near), near),
         ):
             curves.append(curve.assign(layer=layer))
     return pd.concat(curves, ignore_index=True)
 
 
-def _without_copies(X: np.ndarray, near: Neighbors, device: str) -> tuple[np.ndarray, Neighbors]:
-    """The different points of X, and their neighbours to the ranks that `near` has."""
-    different = drop_duplicates(X)[0]
-    if len(different) == len(X):
-        return X, near
-    ranks = largest_range(len(different), at_most=2 ** near.mus.shape[1])
-    return different, nearest_neighbors(different, maxk=2, range_max=ranks, device=device)
-
-
 def select_by_every_rule(
-    curves: pd.DataFrame, **options
+    curves: pd.DataFrame, asked: str | None = None
 ) -> tuple[dict[str, Selection], dict[str, str]]:
-    """Read the curves under every scale rule.
+    """Read the curves under every scale rule that they allow.
 
     Parameters
     ----------
     curves : DataFrame
         As `measure` returns them.
-    options
-        Thresholds of `select_scale`, the same for all rules.
+    asked : str, optional
+        The rule that the run is read by.
 
     Returns
     -------
     selections : dict
-        By rule; `auto`, the last, is always there.
+        By rule.
     left_out : dict
         Of rules that read what the curves lack: why.
+
+    Raises
+    ------
+    UserError
+        The rule that is asked for is unknown or can't be read.
     """
-    selections = {}
-    left_out = {}
-    for rule in RULES:
+    missing = available(curves)
+    if asked is not None and missing.get(asked, "unknown"):
+        # It says what is missing.
+        select_scale(curves, asked)
+    selections = {rule: select_scale(curves, rule) for rule, why in missing.items() if not why}
+    return selections, {rule: why for rule, why in missing.items() if why}
+
+
+# ------------------------------------------------------------------------------------ joint errors
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """IDs of all layers, read again in halves of the samples that are the same for every layer.
+
+    Attributes
+    ----------
+    values
+        (divisions, 2, L), as for `resampling.jackknife`; None where they can't be had.
+    refused
+        Why there are none; "" where there are.
+    """
+
+    values: np.ndarray | None
+    refused: str = ""
+
+
+def replicates(
+    cloud: Layers,
+    selection: Selection,
+    labels: np.ndarray | None = None,
+    without_copies: bool = False,
+    without_near: float = 0.0,
+    **options,
+) -> Replicates:
+    """Read the layers of a selection again in balanced halves of the samples, at its scale.
+
+    Parameters
+    ----------
+    cloud : Layers
+    selection : Selection
+        What `select_scale` chose for the layers; its IDs are what the halves are about.
+    labels : (N,) array, optional
+        Classes, over which the groups of samples are balanced (`resampling.groups_of_points`).
+    without_copies, without_near
+        As in `measure`.
+    options
+        Of `twonn_scaling`, as in `measure`; decimations are the selection's.
+
+    Returns
+    -------
+    Replicates
+        Without values, and with the reason, where a half would have too few points.
+    """
+    device = options.get("device", "auto")
+    parts = []
+    for row in tqdm(selection.profile.itertuples(), desc="joint errors", mininterval=1):
+        points = points_of(cloud, row.layer, without_copies, without_near, device)
         try:
-            selections[rule] = select_scale(curves, rule, **options)
+            groups = resampling.groups_of_points(len(cloud[row.layer]), labels)
+            estimate, halves = _halves_of(points, selection, groups[points.samples], options)
         except UserError as error:
-            left_out[rule] = str(error)
-    selections["auto"] = select_scale(curves, "auto", **options)
-    return selections, left_out
+            return Replicates(None, f"layer {row.layer}: {error}")
+        # The curve was read on other random subsets of TwoNN. The halves are about its value.
+        parts.append(halves * row.id / estimate)
+    return Replicates(np.stack(parts, axis=2))
+
+
+def _halves_of(
+    points: Points, selection: Selection, groups: np.ndarray, options: Mapping
+) -> tuple[float, np.ndarray]:
+    if selection.method == "twonn":
+        given = {name: options[name] for name in TWONN_OF_HALVES if name in options}
+        return resampling.twonn_replicates(points.X, groups, round(selection.scale), **given)
+    rule = RULES.get(selection.rule)
+    scales = (selection.scale,) if rule is None else rule.scales
+    ranks = [round(scale) for scale in scales]
+    near = points.neighbors
+    wanted = min(6 * max(ranks) + 20, len(points.X) - 1)
+    if near.indices.shape[1] - 1 < wanted:
+        device = options.get("device", "auto")
+        near = nearest_neighbors(points.X, wanted, 2 * max(ranks), device=device)
+    return resampling.gride_replicates(near, groups, ranks)
+
+
+def likelihood_errors(selection: Selection, curves: pd.DataFrame) -> np.ndarray:
+    """Textbook errors of a selection: of the likelihood, as if all ratios were independent.
+
+    For TwoNN id / sqrt(n), with n the points of all subsets; for Gride from the Fisher
+    information. Ratios of neighbouring points share distances, so these are too small.
+
+    Returns
+    -------
+    (L,) array
+        In the order of `selection.profile`.
+    """
+    profile = selection.profile
+    if selection.method == "gride":
+        return profile["id_err"].to_numpy()
+    rows = curves[(curves["method"] == "twonn") & (curves["scale"] == selection.scale)]
+    counts = (rows["n_points"] * rows["repetitions"]).set_axis(rows["layer"])
+    return resampling.likelihood_error(profile["id"], profile["layer"].map(counts)).to_numpy()
 
 
 # ---------------------------------------------------------------------------------------- controls
@@ -278,6 +440,64 @@ def controls(
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.columns = pd.MultiIndex.from_tuples(table.columns)
     return table.rename_axis(index="layer")
+
+
+def read_layers(
+    cloud: Layers, layers: Sequence[int], selection: Selection, **options
+) -> pd.DataFrame:
+    """Read layers of another network, or of the input, with the method and scale of a selection.
+
+    Parameters
+    ----------
+    cloud : Layers
+        As many samples as the cloud that the selection is from.
+    layers : sequence of int
+        Which of them, as `screen` found them.
+    selection, options
+        As in `read_at_scale`.
+
+    Returns
+    -------
+    DataFrame
+        Rows layer, id, id_err.
+    """
+    rows = []
+    for layer in tqdm(layers, desc="layers of a control", mininterval=1):
+        reading = read_at_scale(np.asarray(cloud[layer]), selection, **options)
+        rows.append((layer, reading.id, reading.id_err))
+    return pd.DataFrame(rows, columns=["layer", "id", "id_err"])
+
+
+def as_readings(made: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The controls of `controls`, each as a table like those of `read_layers`, by name."""
+    return {
+        name: pd.DataFrame(
+            {"layer": made.index, "id": made["id", name], "id_err": made["id_err", name]}
+        )
+        for name in made["id"]
+    }
+
+
+def band(readings: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The profiles of several untrained networks as one: their mean, lowest and highest.
+
+    Parameters
+    ----------
+    readings : mapping
+        Tables of `read_layers` by name. Of a single one, low and high are a standard error away.
+
+    Returns
+    -------
+    DataFrame
+        Index layer; id (mean over the networks), low, high.
+    """
+    rows = pd.concat(readings.values())
+    if len(readings) == 1:
+        rows = rows.set_index("layer")
+        ends = {"low": rows.id - rows.id_err, "high": rows.id + rows.id_err}
+        return rows[["id"]].assign(**ends)
+    by_layer = rows.groupby("layer").id
+    return pd.DataFrame({"id": by_layer.mean(), "low": by_layer.min(), "high": by_layer.max()})
 
 
 def sizes(cloud: Layers, layers: Sequence[int]) -> pd.DataFrame:

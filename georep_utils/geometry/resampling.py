@@ -32,10 +32,13 @@ general theory for jackknife variance estimation, Annals of Statistics 17.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
 
 from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
 from georep_utils.io import UserError
@@ -46,6 +49,7 @@ GROUP_NUMBERS = (4, 8, 12, 20, 24, 32, 44, 48)
 MIN_HALF = 20  # points of a half, at least: with fewer an ID has an error above a fifth
 # Share of points, beside one, that may lack neighbours in a half and are then left out of it.
 MAX_SHORT = 0.001
+GRIDE_RANGE = (0.001, 1000.0)  # dimensions that are searched, as DADApy does
 SEARCHED = 24  # neighbours of a decimated subset: a half lacks two of them once in 600,000 points
 
 
@@ -97,6 +101,21 @@ def groups(
     result = np.empty(n, dtype=np.int64)
     result[order] = np.arange(n) % n_groups
     return result
+
+
+def groups_of_points(
+    n: int, labels: np.ndarray | None = None, n_groups: int = N_GROUPS, seed: int = 0
+) -> np.ndarray:
+    """Groups for a statistic that needs no labels, balanced over the classes where they allow it.
+
+    Labels that are all different, or have a class of one sample, can't be balanced; points are then
+    dealt without them. With labels that can, these are the groups of `groups`.
+    """
+    if labels is not None:
+        counts = np.unique(labels, return_counts=True)[1]
+        if len(counts) == n or counts.min() < 2:
+            labels = None
+    return groups(n, labels, n_groups, seed)
 
 
 def half_samples(n_groups: int = N_GROUPS) -> np.ndarray:
@@ -206,8 +225,7 @@ def halves(neighbors: Neighbors, groups: np.ndarray, k: int) -> Iterator[tuple[H
 def replicates(
     neighbors: Neighbors, groups: np.ndarray, k: int, statistic: Callable[[Half], float]
 ) -> np.ndarray:
-    """A statistic of the k nearest neighbours in both halves of each division: (n_groups - 1, "
-    "2)."""
+    """A statistic of k nearest neighbours in both halves of each division: (n_groups - 1, 2)."""
     return np.array([[statistic(half) for half in pair] for pair in halves(neighbors, groups, k)])
 
 
@@ -263,6 +281,7 @@ def twonn_replicates(
     fraction: float = 0.98,
     seed: int = 0,
     device: str = "auto",
+    algorithm: str = "base",
 ) -> tuple[float, np.ndarray]:
     """TwoNN on decimated data, and again in the halves of each subset.
 
@@ -278,6 +297,8 @@ def twonn_replicates(
     decimation, n_repetitions, fraction, seed
         N // decimation points in each of min(n_repetitions, decimation) disjoint subsets; share of
         the lowest ratios in the fit.
+    algorithm : {"base", "ml"}
+        The line through the origin, or maximum likelihood, which uses all ratios.
 
     Returns
     -------
@@ -298,15 +319,17 @@ def twonn_replicates(
             f"least {MIN_HALF} are needed; "
             "take more points or a smaller decimation"
         )
+    # A line through all ratios would have a point at infinity; DADApy takes the likelihood, too.
+    by_likelihood = algorithm == "ml" or fraction == 1
+    fit = twonn_likelihood if by_likelihood else partial(twonn_fit, fraction=fraction)
     order = np.random.default_rng(seed).permutation(len(X))
-    estimates, parts = [], []
+    estimates = []
+    parts = []
     for j in range(min(n_repetitions, decimation)):
         rows = np.sort(order[j * size : (j + 1) * size])
         table = nearest_neighbors(X[rows], maxk=min(SEARCHED, size - 1), range_max=2, device=device)
-        estimates.append(twonn_fit(table.distances[:, 1:3], fraction))
-        parts.append(
-            replicates(table, groups[rows], 2, lambda half: twonn_fit(half.distances, fraction))
-        )
+        estimates.append(fit(table.distances[:, 1:3]))
+        parts.append(replicates(table, groups[rows], 2, lambda half: fit(half.distances)))
     estimate = float(np.mean(estimates))
     together = np.mean(parts, axis=0)
     return estimate, together * estimate / together.mean()
@@ -324,6 +347,135 @@ def twonn_fit(distances: np.ndarray, fraction: float = 0.98) -> float:
     x = log_ratios[:n_fitted]
     y = -np.log1p(-np.arange(1, n_fitted + 1) / len(log_ratios))
     return float(x @ y / (x @ x))
+
+
+def twonn_likelihood(distances: np.ndarray) -> float:
+    """TwoNN by maximum likelihood from `distances` (n, 2): (n - 1) over the sum of log r_2 / r_1.
+
+    Points with a copy (r_1 = 0) are left out.
+    """
+    kept = distances[distances[:, 0] > 0].astype(float)
+    return float((len(kept) - 1) / np.log(kept[:, 1] / kept[:, 0]).sum())
+
+
+def gride_replicates(
+    neighbors: Neighbors, groups: np.ndarray, ranks: Sequence[int] = (2, 4)
+) -> tuple[float, np.ndarray]:
+    """Gride, averaged over some ranks, and again in the halves of the samples.
+
+    Parameters
+    ----------
+    neighbors : Neighbors
+        Of one layer, with about 6 k + 20 neighbours stored and ratios up to rank 2 k, for the
+        largest rank k.
+    groups : (N,) int array
+        As `groups` returns.
+    ranks : sequence of int
+        Powers of two. Rank k reads the ratio of the distances to the neighbours 2 k and k.
+
+    Returns
+    -------
+    estimate : float
+        Mean over the ranks, from all points.
+    replicates : (n_groups - 1, 2) array
+        The same in the halves, at twice the scale and shifted to have the estimate as their mean.
+
+    Raises
+    ------
+    UserError
+        As `halves`, for too few stored neighbours.
+    """
+    columns = [int(np.log2(k)) for k in ranks]
+    whole = [
+        gride_fit(neighbors.mus[:, column], k) for column, k in zip(columns, ranks, strict=True)
+    ]
+    estimate = float(np.mean(whole))
+
+    def reading(half: Half) -> float:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = [half.distances[:, 2 * k - 1] / half.distances[:, k - 1] for k in ranks]
+        return float(np.mean([gride_fit(mus, k) for mus, k in zip(ratios, ranks, strict=True)]))
+
+    parts = replicates(neighbors, groups, 2 * max(ranks), reading)
+    return estimate, parts * estimate / parts.mean()
+
+
+def gride_fit(mus: np.ndarray, k: int) -> float:
+    """Gride's dimension of maximum likelihood (Denti et al. 2022) from ratios r_2k / r_k (n,).
+
+    As DADApy does it: n - 1 in place of n, and without ratios so large that they can only come from
+    near-copies. Points without a finite ratio are left out.
+    """
+    mus = np.asarray(mus, dtype=float)
+    mus = mus[np.isfinite(mus) & (mus >= 1)]
+    median, high = np.quantile(mus, [0.5, 0.95])
+    mus = mus[mus < median + 20 * (high - median)]
+    logs = np.log(mus)
+
+    def score(dimension: float) -> float:
+        inner = np.maximum(-np.expm1(-dimension * logs), 2e-7)  # a tie would divide by zero
+        return (len(logs) - 1) / dimension + np.sum(((k - 1) / inner - (2 * k - 1)) * logs)
+
+    return float(brentq(score, *GRIDE_RANGE, xtol=1e-6))
+
+
+def to_rows(replicates: np.ndarray, layers: Sequence[int], **facts) -> pd.DataFrame:
+    """Replicates as a table that can be written to a file.
+
+    Parameters
+    ----------
+    replicates : (n_groups - 1, 2, L) array
+        As for `jackknife`.
+    layers : sequence of L int
+        The layers that the statistics are of.
+    facts
+        Columns with one value, such as quantity="intrinsic_dimension".
+
+    Returns
+    -------
+    DataFrame
+        Rows layer, division, half, value, and the facts.
+    """
+    replicates = np.asarray(replicates, dtype=float)
+    if replicates.ndim != 3 or replicates.shape[1:] != (2, len(layers)):
+        raise UserError(
+            f"replicates of shape {replicates.shape} for {len(layers)} layers: expected "
+            f"(divisions, 2, {len(layers)}); stack the layers last"
+        )
+    places = [range(len(replicates)), range(2), layers]
+    index = pd.MultiIndex.from_product(places, names=["division", "half", "layer"])
+    table = index.to_frame(index=False).assign(value=replicates.ravel(), **facts)
+    table = table.sort_values(["layer", "division", "half"], ignore_index=True)
+    return table[["layer", "division", "half", "value", *facts]]
+
+
+def from_rows(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Layers and replicates from the rows of one statistic, as `to_rows` made them.
+
+    Returns
+    -------
+    layers : (L,) int array
+    replicates : (n_groups - 1, 2, L) array
+
+    Raises
+    ------
+    UserError
+        Two values of one layer in one half (several statistics), or none.
+    """
+    keys = ["division", "half", "layer"]
+    if table.duplicated(keys).any():
+        raise UserError(
+            "the replicates hold several values of one layer in one half: expected one statistic; "
+            "select its quantity and k first"
+        )
+    wide = table.pivot(index=["division", "half"], columns="layer", values="value")
+    if wide.isna().any(axis=None) or len(wide) % 2 or wide.empty:
+        raise UserError(
+            "the replicates lack values of some layer in some half: expected both halves of every "
+            "division; write the table again"
+        )
+    values = wide.sort_index().to_numpy().reshape(len(wide) // 2, 2, -1)
+    return wide.columns.to_numpy(dtype=int), values
 
 
 def likelihood_error(ids: np.ndarray, n_ratios: int) -> np.ndarray:

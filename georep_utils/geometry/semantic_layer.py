@@ -493,8 +493,7 @@ def _lowest(ids, contrasts: _Contrasts, first: int, last: int) -> int:
 
 
 def _longest_run(contrasts: _Contrasts, scores: _Scores, critical: float) -> tuple[int, int] | None:
-    """The longest run that is shown to be level and holds no two windows that are shown to "
-    "differ."""
+    """The longest run that is shown to be level, without two windows that are shown to differ."""
     shown = np.flatnonzero(scores.run >= critical)
     apart = np.argwhere(np.abs(scores.falls) >= critical)
     starts = contrasts.window_first[apart[:, 0]]

@@ -29,7 +29,8 @@ Society 98; Bonett and Wright (2000), Psychometrika 65 (variance of a rank corre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -41,8 +42,19 @@ from georep_utils.io import UserError
 
 RULE = "chosen by the ID"
 RANDOM = "random layer after the peak"
+OVER_MODELS = [
+    "models",
+    "chooses",
+    "in_best_set",
+    "least_share",
+    "mean_share",
+    "mean_share_or_random",
+    "p",
+]
+PAIRED = ["models", "difference", "lowest", "highest", "p"]
 DRAWS = 4000  # noise draws behind a best set: its level is known to 0.004
 GRID = 1000  # steps of relative depth in the distribution of the mean distance
+MOST_PAIRS = 20  # all signs of more differences would take too long
 MIN_LAYERS = 5  # with fewer, a rank correlation says nothing
 MIN_EFFECTIVE = 4.5  # Fisher's interval divides by the number of observations less three
 
@@ -96,21 +108,12 @@ def best_set(curve: Curve, alpha: float = 0.05) -> np.ndarray:
     UserError
         Errors that are zero or missing, or no two layers.
     """
+    _check(curve)
     variances = np.diag(curve.covariance)
-    if len(curve.layers) < 2:
-        raise UserError(
-            f"a best set needs two layers or more, {len(curve.layers)} given: measure more layers"
-        )
-    if not (np.isfinite(variances).all() and (variances > 0).all()):
-        raise UserError(
-            "the label overlaps have errors that are zero or missing: estimate them by resampling"
-        )
     spread = variances[:, None] + variances[None, :] - 2 * curve.covariance
     floor = 1e-12 * variances.max()  # layers with equal neighbours have no difference at all
     errors = np.sqrt(np.maximum(spread, floor))
-    values, vectors = np.linalg.eigh(curve.covariance)
-    normal = np.random.default_rng(0).standard_normal((DRAWS, len(values)))
-    noise = normal @ (vectors * np.sqrt(np.maximum(values, 0))).T
+    noise = _noise(curve.covariance)
     kept = []
     for i, layer in enumerate(curve.layers):
         others = np.arange(len(curve.layers)) != i
@@ -122,6 +125,25 @@ def best_set(curve: Curve, alpha: float = 0.05) -> np.ndarray:
         if ahead <= critical:
             kept.append(layer)
     return np.array(kept, dtype=int)
+
+
+def _check(curve: Curve) -> None:
+    if len(curve.layers) < 2:
+        raise UserError(
+            f"a best set needs two layers or more, {len(curve.layers)} given: measure more layers"
+        )
+    variances = np.diag(curve.covariance)
+    if not (np.isfinite(variances).all() and (variances > 0).all()):
+        raise UserError(
+            "the label overlaps have errors that are zero or missing: estimate them by resampling"
+        )
+
+
+def _noise(covariance: np.ndarray) -> np.ndarray:
+    """Draws of the joint error of all layers, (DRAWS, layers)."""
+    values, vectors = np.linalg.eigh(covariance)
+    normal = np.random.default_rng(0).standard_normal((DRAWS, len(values)))
+    return normal @ (vectors * np.sqrt(np.maximum(values, 0))).T
 
 
 def choices(profile: pd.DataFrame, n_blocks: int, found: SemanticLayer) -> dict[str, int | None]:
@@ -164,42 +186,44 @@ def scoreboard(
     highest = curve.values.max()
     rows = []
     for choice, layer in choices(profile, n_blocks, found).items():
-        if layer is None:
-            rows.append((choice, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan))
-            continue
-        away = _distances(np.array([layer]), curve, best, n_blocks)[0]
-        rows.append(
-            (
-                choice,
-                layer,
-                layer / n_blocks,
-                curve.at(layer),
-                curve.at(layer) / highest,
-                float(away == 0),
-                away,
-            )
-        )
-    after = candidates(profile, n_blocks, found)
-    away = _distances(after, curve, best, n_blocks)
-    overlap = np.mean([curve.at(layer) for layer in after])
-    depth = after.mean() / n_blocks
-    rows.append(
-        (RANDOM, np.nan, depth, overlap, overlap / highest, np.mean(away == 0), away.mean())
-    )
+        row = {"choice": choice}
+        if layer is not None:
+            away = _distances(np.array([layer]), curve, best, n_blocks)[0]
+            row["layer"] = layer
+            row["depth"] = layer / n_blocks
+            row["overlap"] = curve.at(layer)
+            row["in_best_set"] = float(away == 0)
+            row["distance"] = away
+        rows.append(row)
+    rows.append(_random_layer(profile, n_blocks, found, curve))
     columns = ["choice", "layer", "depth", "overlap", "share", "in_best_set", "distance"]
-    return pd.DataFrame(rows, columns=columns)
+    board = pd.DataFrame(rows, columns=columns)
+    return board.assign(share=board["overlap"] / highest)
+
+
+def _random_layer(
+    profile: pd.DataFrame, n_blocks: int, found: SemanticLayer, curve: Curve
+) -> dict[str, object]:
+    """The row of expectations for a layer drawn behind the peak; empty where none lies there."""
+    after = candidates(profile, n_blocks, found)
+    if not len(after):
+        return {"choice": RANDOM}
+    away = distances(profile, n_blocks, found, curve)
+    return {
+        "choice": RANDOM,
+        "depth": after.mean() / n_blocks,
+        "overlap": np.mean([curve.at(layer) for layer in after]),
+        "in_best_set": np.mean(away == 0),
+        "distance": away.mean(),
+    }
 
 
 def candidates(profile: pd.DataFrame, n_blocks: int, found: SemanticLayer) -> np.ndarray:
-    """The layers behind the peak: what a random choice draws from."""
+    """The layers behind the peak, which a random choice draws from; none where the ID is highest
+    at the end.
+    """
     ids = profile[profile["layer"] <= n_blocks].set_index("layer")["id"]
-    after = ids.index[ids.index > _peak(ids, found)].to_numpy()
-    if not len(after):
-        raise UserError(
-            "the ID is highest in the last layer: no layer lies behind the peak; there is "
-            "nothing to choose"
-        )
-    return after
+    return ids.index[ids.index > _peak(ids, found)].to_numpy()
 
 
 def distances(
@@ -243,13 +267,99 @@ def permutation_p(chosen: list[float], rivals: list[np.ndarray]) -> float:
 def paired_p(a: np.ndarray, b: np.ndarray) -> float:
     """Exact two-sided sign-flip p value of the mean difference of paired scores, a pair a model."""
     difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    if not 1 <= len(difference) <= 20:
+    if not 1 <= len(difference) <= MOST_PAIRS:
         raise UserError(
-            f"{len(difference)} models: all signs are tried for 1 to 20 of them; choose fewer"
+            f"{len(difference)} models: all signs are tried for 1 to {MOST_PAIRS} of them; choose "
+            "fewer"
         )
     signs = 1 - 2 * ((np.arange(2 ** len(difference))[:, None] >> np.arange(len(difference))) & 1)
     sums = np.abs(signs @ difference)
     return float(np.mean(sums >= abs(difference.sum()) - 1e-12))
+
+
+def over_models(
+    boards: Mapping[object, pd.DataFrame], rivals: Mapping[object, np.ndarray]
+) -> pd.DataFrame:
+    """Every advice over several models.
+
+    Parameters
+    ----------
+    boards : mapping
+        The `scoreboard` of each model. Models that share weights must not both be among them.
+    rivals : mapping
+        `distances` of each model.
+
+    Returns
+    -------
+    DataFrame
+        Index choice; models; chooses (in how many it takes a layer); in_best_set; least_share and
+        mean_share (of the best overlap, where it chooses); mean_share_or_random (over all models, a
+        random layer behind the peak where it chooses none); p (exact, against random layers, over
+        the models where it chooses). Without models, no rows.
+    """
+    if not boards:
+        return pd.DataFrame(columns=OVER_MODELS).rename_axis("choice")
+    whole = pd.concat(boards, names=["model"]).reset_index("model").set_index("choice")
+    random = whole.loc[[RANDOM]].set_index("model")["share"]
+    rows = {}
+    for choice, rows_of_choice in whole.groupby(level=0, sort=False):
+        rows[choice] = _over_models(rows_of_choice.set_index("model"), random, rivals)
+        if choice == RANDOM:
+            rows[choice]["p"] = np.nan  # it cannot be told from itself
+    return pd.DataFrame.from_dict(rows, "index").rename_axis("choice")
+
+
+def _over_models(
+    rows: pd.DataFrame, random: pd.Series, rivals: Mapping[object, np.ndarray]
+) -> dict[str, float]:
+    taken = rows.dropna(subset="distance")
+    # A model whose ID is highest at the end has no layer behind the peak to draw from.
+    tested = [model for model in taken.index if len(rivals[model])]
+    p = np.nan
+    if tested:
+        p = permutation_p(
+            taken.loc[tested, "distance"].tolist(), [rivals[model] for model in tested]
+        )
+    return {
+        "models": len(rows),
+        "chooses": len(taken),
+        "in_best_set": taken["in_best_set"].sum(),
+        "least_share": taken["share"].min(),
+        "mean_share": taken["share"].mean(),
+        "mean_share_or_random": rows["share"].fillna(random).mean(),
+        "p": p,
+    }
+
+
+def paired(boards: Mapping[object, pd.DataFrame]) -> pd.DataFrame:
+    """Share of the best overlap: the layer chosen by the ID less each rival, a pair a model.
+
+    Returns
+    -------
+    DataFrame
+        Index rival; models (where both take a layer), difference (mean), lowest, highest, p
+        (exact, `paired_p`; NaN without models). Without boards, no rows.
+    """
+    if not boards:
+        return pd.DataFrame(columns=PAIRED).rename_axis("rival")
+    shares = pd.DataFrame(
+        {model: board.set_index("choice")["share"] for model, board in boards.items()}
+    )
+    rows = {}
+    for rival in shares.index.drop(RULE):
+        both = shares.loc[[RULE, rival]].dropna(axis=1)
+        difference = both.loc[RULE] - both.loc[rival]
+        p = np.nan
+        if 1 <= len(difference) <= MOST_PAIRS:
+            p = paired_p(both.loc[RULE], both.loc[rival])
+        rows[rival] = {
+            "models": len(difference),
+            "difference": difference.mean(),
+            "lowest": difference.min(),
+            "highest": difference.max(),
+            "p": p,
+        }
+    return pd.DataFrame.from_dict(rows, "index").rename_axis("rival")
 
 
 def relation(
@@ -286,16 +396,21 @@ def relation(
     result = Relation(rho, float(low), float(high), n, n_effective)
     if id_replicates is None or overlap_replicates is None:
         return result
+    sample_low, sample_high = _interval_over_samples(z, id_replicates, overlap_replicates)
+    return replace(result, sample_low=sample_low, sample_high=sample_high)
+
+
+def _interval_over_samples(
+    z: float, id_replicates: np.ndarray, overlap_replicates: np.ndarray
+) -> tuple[float, float]:
+    n = np.shape(id_replicates)[-1]
     pairs = zip(
         np.reshape(id_replicates, (-1, n)), np.reshape(overlap_replicates, (-1, n)), strict=True
     )
     again = np.arctanh(np.clip([_spearman(a, b) for a, b in pairs], -0.999, 0.999))
     error, _ = jackknife(again.reshape(-1, 2))
     width = stats.t.ppf(0.975, len(id_replicates)) * error
-    low_sample, high_sample = np.tanh([z - width, z + width])
-    return Relation(
-        rho, float(low), float(high), n, n_effective, float(low_sample), float(high_sample)
-    )
+    return float(np.tanh(z - width)), float(np.tanh(z + width))
 
 
 def _peak(ids: pd.Series, found: SemanticLayer) -> int:

@@ -21,10 +21,13 @@ import numpy as np
 import pandas as pd
 
 from georep_utils import io
+from georep_utils.geometry import resampling
 from georep_utils.paper.published import COLUMNS
 
 KEYS = ["model", "quantity", "layer", "k"]
 QUANTITIES = {"next": "consecutive_overlap", "labels": "label_overlap"}
+REPLICATES = ["id_replicates.csv", "overlap_replicates.csv"]
+RULE_COLUMNS = ["N/n", "correlation", "height", "layer of the peak"]
 OUTCOMES = ["agrees", "differs", "not run here"]
 
 
@@ -90,9 +93,9 @@ def curves(rules: Mapping[str, str], folder: str | Path | None = None) -> pd.Dat
     Returns
     -------
     DataFrame
-        Rows of `COLUMNS`: intrinsic_dimension, label_overlap, consecutive_overlap. The error of an
-        overlap is sqrt(p (1 - p) / N), which is its largest: each of N points contributes a number
-        between 0 and 1 of mean p.
+        Rows of `COLUMNS`: intrinsic_dimension, label_overlap, consecutive_overlap. An overlap
+        whose table has no error gets sqrt(p (1 - p) / N), which is its largest: each of N points
+        contributes a number between 0 and 1 of mean p.
     """
     parts = [
         _dimension_curves(tables("id_profile.csv", folder), rules),
@@ -122,12 +125,79 @@ def _overlap_curves(overlaps: pd.DataFrame) -> pd.DataFrame:
     if overlaps.empty:
         return overlaps
     kept = overlaps[(overlaps.network == "trained") & overlaps.other.isin(QUANTITIES)]
+    error = np.sqrt(kept.overlap * (1 - kept.overlap) / kept.n_samples)
+    if "error" in kept:
+        error = kept.error.fillna(error)
     return kept.assign(
-        quantity=kept.other.map(QUANTITIES),
-        value=kept.overlap,
-        error=np.sqrt(kept.overlap * (1 - kept.overlap) / kept.n_samples),
-        source="overlap",
+        quantity=kept.other.map(QUANTITIES), value=kept.overlap, error=error, source="overlap"
     )
+
+
+def replicates(
+    run: str, folder: str | Path | None = None
+) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]:
+    """What each curve of a run would have been in the halves of its samples.
+
+    Parameters
+    ----------
+    run : str
+        Name of the run.
+    folder : path, optional
+        As for `tables`.
+
+    Returns
+    -------
+    dict
+        {(quantity, k): (layers (L,), replicates (divisions, 2, L))}, for `resampling.jackknife`;
+        k is 0 for intrinsic dimensions. Layers that have no value in some half are left out;
+        without tables there is nothing.
+    """
+    folder = io.root() / "book/results" if folder is None else Path(folder)
+    result = {}
+    for name in REPLICATES:
+        for path in io.find(folder, f"{run}/{name}"):
+            table = io.read_table(path)
+            k = table.k if "k" in table else pd.Series(np.nan, table.index)
+            for (quantity, number), rows in table.groupby([table.quantity, k.fillna(0)]):
+                incomplete = rows.layer[rows.value.isna()].unique()
+                complete = rows[~rows.layer.isin(incomplete)]
+                if len(complete):
+                    result[quantity, int(number)] = resampling.from_rows(complete)
+    return result
+
+
+def rule_agreement(profiles: pd.DataFrame, reference: str = "paper_text") -> pd.DataFrame:
+    """How the profile of each run changes with the scale rule.
+
+    Parameters
+    ----------
+    profiles : DataFrame
+        Rows of every run's id_profile.csv, from `tables`.
+    reference : str
+        The rule that the others are compared with.
+
+    Returns
+    -------
+    DataFrame
+        Index run and rule; N/n, correlation (over layers 0 to L, with the reference), height (mean
+        over the reference's mean) and layer of the peak.
+    """
+    if profiles.empty:
+        return pd.DataFrame(columns=RULE_COLUMNS)
+    rows = {}
+    for run, part in profiles.groupby("run"):
+        layers = part[part.depth <= 1]
+        ids = layers.pivot(index="layer", columns="rule", values="id")
+        base = ids.get(reference, pd.Series(np.nan, ids.index))  # few samples lack the rule
+        for rule, whole in part.groupby("rule"):
+            rows[run, rule] = [
+                whole.scale.iloc[0],
+                ids[rule].corr(base),
+                ids[rule].mean() / base.mean(),
+                ids[rule].idxmax(),
+            ]
+    index = pd.MultiIndex.from_tuples(rows, names=["run", "rule"])
+    return pd.DataFrame(list(rows.values()), index=index, columns=RULE_COLUMNS)
 
 
 def compare(published: pd.DataFrame, ours: pd.DataFrame, errors: float = 3.0) -> pd.DataFrame:

@@ -27,7 +27,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from georep_utils.geometry.semantic_layer import SemanticLayer, layer_scatter, semantic_layer
+from georep_utils.geometry.semantic_layer import (
+    MIN_LAYERS,
+    SemanticLayer,
+    layer_scatter,
+    semantic_layer,
+)
 from georep_utils.io import UserError
 from georep_utils.paper.advice import Curve, best_set
 
@@ -119,6 +124,36 @@ FINDINGS = {
 }
 
 
+YES_WHEN = {
+    "1.1": f"all layers that may be the highest lie at a depth of {FIRST_THIRD:.2f} or less, and "
+    "the first layer is none of them",
+    "1.2": f"highest ID over the first layer's: {SEVERAL:g} or more",
+    "1.3": f"last layer's ID over the first one's: {1 / NEAR:g} to {NEAR:g}",
+    "1.4": f"lowest ID after the peak over the peak's: at most {LOW:g}, with at least {LONG:.0%} "
+    f"of the layers in one stretch up to {LEVEL:g} times as high",
+    "1.5": "a significant minimum, then a top that is shown to be lower than the first and higher "
+    f"than the last layer; not testable where differences of {VISIBLE:.0%} cannot be seen",
+    "2.1": f"mean over depths below {EARLY_DEPTH:g}: {EARLY_OVERLAP['text']:g} (images: "
+    f"{EARLY_OVERLAP['image']:g}), give or take {ABOUT:g}",
+    "2.2": f"mean over depths {EARLY_DEPTH:g} to {LATE_DEPTH:g}: {SETTLED:g} or more",
+    "2.3": f"mean over depths from {LATE_DEPTH:g} on, less that before: -{COLLAPSE:g} or less",
+    "3.1": "the layer that the ID singles out is one that cannot be told from the best by labels; "
+    f"partly where its confidence set comes within {NEAR_DEPTH:g} of the depth; not testable where "
+    f"differences of {VISIBLE:.0%} cannot be seen",
+    "3.2": "all layers that cannot be told from the best by labels lie at depths from "
+    f"{MIDDLE[0]:g} to {MIDDLE[1]:g}",
+    "4.1": f"range over mean, untrained over trained: at most {FLAT:g}",
+    "4.2": f"rise to the peak in the first {EARLY_PROGRESS:.0%} of training over the final one: "
+    f"{FORMED:g} or more",
+}
+
+
+def thresholds() -> pd.DataFrame:
+    """What makes each statement a yes: rows finding, statement, "yes when"."""
+    rows = [(key, STATEMENTS[key], YES_WHEN[key]) for key in STATEMENTS]
+    return pd.DataFrame(rows, columns=["finding", "statement", "yes when"])
+
+
 def judge(
     model: pd.DataFrame,
     family: str,
@@ -127,6 +162,7 @@ def judge(
     groups: int | None = None,
     untrained: pd.DataFrame | None = None,
     dynamics: pd.DataFrame | None = None,
+    generative: bool = True,
 ) -> list[Verdict]:
     """A verdict for each statement, in the order of `STATEMENTS`.
 
@@ -137,8 +173,7 @@ def judge(
         "consecutive_overlap"), layer, n_blocks, k, value, error. IDs without errors, and readings
         off a figure, are judged by their scatter between layers.
     family : str
-        "image" (generative image models), "protein" or "text": some statements are about one of
-        them only.
+        "image", "protein" or "text": what the model reads.
     k : int
         Neighbours of the overlaps.
     covariances : mapping, optional
@@ -147,9 +182,13 @@ def judge(
     groups : int, optional
         Number of groups behind the covariances.
     untrained : DataFrame, optional
-        Columns layer, id, id_err of the untrained network.
+        Columns layer, id, id_err of the untrained network; with several of them, a column control
+        that tells them apart.
     dynamics : DataFrame, optional
         Columns progress (share of the training steps, 1 at the end), layer, id, id_err.
+    generative : bool
+        Whether the model was trained to continue its input. Some statements are about generative
+        image models only.
 
     Returns
     -------
@@ -168,16 +207,17 @@ def judge(
             "first"
         )
     covariances = covariances or {}
-    profile = _profile(model, covariances.get("intrinsic_dimension"), groups)
-    labels = _curve(model, "label_overlap", k, covariances.get("label_overlap"), groups)
-    consecutive = _curve(
+    profile = profile_of(model, covariances.get("intrinsic_dimension"), groups)
+    labels = curve_of(model, "label_overlap", k, covariances.get("label_overlap"), groups)
+    consecutive = curve_of(
         model, "consecutive_overlap", k, covariances.get("consecutive_overlap"), groups
     )
     n_blocks = int(model["n_blocks"].iloc[0])
+    kind = "generative image" if family == "image" and generative else family
     return [
-        *_about_the_profile(profile, family),
-        *_about_neighbourhoods(consecutive, n_blocks, family),
-        *_about_labels(profile, labels, n_blocks, family),
+        *_about_the_profile(profile, kind),
+        *_about_neighbourhoods(consecutive, n_blocks, family, kind),
+        *_about_labels(profile, labels, n_blocks, kind),
         _untrained_is_flat(profile, untrained),
         _peak_forms_early(dynamics, n_blocks),
     ]
@@ -242,32 +282,40 @@ def tally(rows: pd.DataFrame, by: str = "finding") -> pd.DataFrame:
     return pd.crosstab(kept[by], kept["verdict"]).reindex(columns=VERDICTS, fill_value=0)
 
 
-def _profile(model: pd.DataFrame, covariance, groups) -> Profile | None:
+def profile_of(model: pd.DataFrame, covariance=None, groups: int | None = None) -> Profile | None:
+    """The ID profile of one model without its logits; None with fewer layers than a peak and what
+    follows it need. Arguments as for `judge`.
+    """
     rows = model[model["quantity"] == "intrinsic_dimension"].sort_values("layer")
     n_blocks = int(model["n_blocks"].iloc[0])
-    inside = (rows["layer"] <= n_blocks).to_numpy()
-    if inside.sum() < 5:
+    # A layer of mostly equal points has no ID; the logits are no layer of the paper's profiles.
+    kept = (rows["value"].notna() & (rows["layer"] <= n_blocks)).to_numpy()
+    if kept.sum() < MIN_LAYERS:
         return None
-    given = rows.rename(columns={"value": "id", "error": "id_err"})[["layer", "id", "id_err"]]
-    kept = given[inside]
-    ids = kept["id"].to_numpy(dtype=float)
+    frame = rows[kept].rename(columns={"value": "id", "error": "id_err"})
+    ids = frame["id"].to_numpy(dtype=float)
     if covariance is not None:
-        found = semantic_layer(given, n_blocks=n_blocks, covariance=covariance, groups=groups)
-        covariance = np.asarray(covariance)[np.ix_(inside, inside)]
+        covariance = np.asarray(covariance)[np.ix_(kept, kept)]
+        found = semantic_layer(frame, covariance=covariance, groups=groups)
     else:
         # A reading error, or none at all, says nothing about the sampling error; the scatter
         # between layers does.
-        read_off = "source" in rows and rows["source"].astype(str).str.contains("read off").any()
-        scatter = bool(read_off or kept["id_err"].isna().any())
-        found = semantic_layer(given, n_blocks=n_blocks, groups=groups, scatter=scatter)
-        errors = kept["id_err"].fillna(0).to_numpy(dtype=float)
+        read_off = "source" in frame and frame["source"].astype(str).str.contains("read off")
+        scatter = bool(np.any(read_off) or frame["id_err"].isna().any())
+        found = semantic_layer(frame, groups=groups, scatter=scatter)
+        errors = frame["id_err"].fillna(0).to_numpy(dtype=float)
         if scatter:
             errors = np.maximum(errors, layer_scatter(ids) * ids)
         covariance = np.diag(errors**2)
-    return Profile(kept["layer"].to_numpy(), ids, covariance, groups, n_blocks, found)
+    return Profile(frame["layer"].to_numpy(), ids, covariance, groups, n_blocks, found)
 
 
-def _curve(model: pd.DataFrame, quantity: str, k: int, covariance, groups) -> Curve | None:
+def curve_of(
+    model: pd.DataFrame, quantity: str, k: int, covariance=None, groups: int | None = None
+) -> Curve | None:
+    """An overlap of one model without its logits; None where it, or its errors, are missing.
+    Arguments as for `judge`.
+    """
     n_blocks = int(model["n_blocks"].iloc[0])
     rows = model[(model["quantity"] == quantity) & (model["k"] == k)].sort_values("layer")
     inside = (rows["layer"] <= n_blocks).to_numpy()
@@ -280,16 +328,16 @@ def _curve(model: pd.DataFrame, quantity: str, k: int, covariance, groups) -> Cu
     return Curve(kept["layer"].to_numpy(), values, covariance[np.ix_(inside, inside)], groups)
 
 
-def _about_the_profile(profile: Profile | None, family: str) -> list[Verdict]:
-    keys = ("1.1", "1.2", "1.3", "1.4", "1.5")
+def _about_the_profile(profile: Profile | None, kind: str) -> list[Verdict]:
     if profile is None:
-        return [_untested(key, "an ID profile of five layers or more") for key in keys]
-    plateau = (
-        _long_low_plateau(profile) if family == "protein" else _untested("1.4", "a protein model")
-    )
-    second = (
-        _second_peak(profile) if family == "image" else _untested("1.5", "a generative image model")
-    )
+        needed = f"an ID profile of {MIN_LAYERS} layers or more"
+        return [_untested(key, needed) for key in ("1.1", "1.2", "1.3", "1.4", "1.5")]
+    plateau = _untested("1.4", "a protein model")
+    if kind == "protein":
+        plateau = _long_low_plateau(profile)
+    second = _untested("1.5", "a generative image model")
+    if kind == "generative image":
+        second = _second_peak(profile)
     return [_early_peak(profile), _several_times(profile), _comes_back(profile), plateau, second]
 
 
@@ -330,37 +378,37 @@ def _comes_back(profile: Profile) -> Verdict:
 
 
 def _long_low_plateau(profile: Profile) -> Verdict:
-    """Share of the layers that lie in one stretch at the lowest level after the peak, and how low
-    that is.
-    """
+    """How low the profile is after its peak, if it stays there for long."""
     peak = int(np.argmax(profile.ids))
     if peak == len(profile.ids) - 1:
         return Verdict("1.4", NO, 0.0, 0.0, 0.0, "layers behind the peak: it is the last one now")
     bottom = peak + 1 + int(np.argmin(profile.ids[peak + 1 :]))
-    first = last = bottom
-    ceiling = LEVEL * profile.ids[bottom]
-    while first > peak + 1 and profile.ids[first - 1] <= ceiling:
-        first -= 1
-    while last + 1 < len(profile.ids) and profile.ids[last + 1] <= ceiling:
-        last += 1
-    share = (last - first + 1) / len(profile.ids)
     depth = _ratio(profile, bottom, peak)
-    low_enough = _inside(*depth[1:], 0, LOW)
-    verdict = low_enough if share >= LONG else NO
+    long_enough = _low_stretch(profile.ids, peak, bottom) >= LONG
+    verdict = _inside(*depth[1:], 0, LOW) if long_enough else NO
     overturn = (
         f"a stretch on the other side of {LONG:.0%} of the layers, or of {LOW:g} of the peak's ID"
     )
     return Verdict("1.4", verdict, *depth, overturn)
 
 
+def _low_stretch(ids: np.ndarray, peak: int, bottom: int) -> float:
+    """Share of the layers in the stretch around the lowest one that is about as low."""
+    ceiling = LEVEL * ids[bottom]
+    first = bottom
+    while first > peak + 1 and ids[first - 1] <= ceiling:
+        first -= 1
+    last = bottom
+    while last + 1 < len(ids) and ids[last + 1] <= ceiling:
+        last += 1
+    return (last - first + 1) / len(ids)
+
+
 def _second_peak(profile: Profile) -> Verdict:
     found = profile.found
     if found.kind != "minimum":
         if found.visible > VISIBLE:
-            return _untested(
-                "1.5",
-                f"errors that show differences of {VISIBLE:.0%} (these show {found.visible:.0%})",
-            )
+            return _untested("1.5", _smaller_errors(found))
         return Verdict(
             "1.5", NO, np.nan, np.nan, np.nan, "a minimum after the peak that is followed by a rise"
         )
@@ -376,46 +424,52 @@ def _second_peak(profile: Profile) -> Verdict:
     return Verdict("1.5", verdict, *rise, overturn)
 
 
-def _about_neighbourhoods(curve: Curve | None, n_blocks: int, family: str) -> list[Verdict]:
+def _about_neighbourhoods(
+    curve: Curve | None, n_blocks: int, family: str, kind: str
+) -> list[Verdict]:
     if curve is None or np.any(np.diff(curve.layers) != 1):
-        return [
-            _untested(key, "overlaps of all consecutive layers") for key in ("2.1", "2.2", "2.3")
-        ]
+        needed = "overlaps of all consecutive layers"
+        return [_untested(key, needed) for key in ("2.1", "2.2", "2.3")]
     depth = curve.layers / n_blocks
     early = _mean(curve, depth < EARLY_DEPTH)
+    lower = EARLY_OVERLAP[family] - ABOUT
+    upper = EARLY_OVERLAP[family] + ABOUT
+    in_expansion = Verdict(
+        "2.1",
+        _inside(*early[1:], lower, upper),
+        *early,
+        f"a mean on the other side of {lower:.2f} to {upper:.2f}",
+    )
     settled = (depth >= EARLY_DEPTH) & (depth < LATE_DEPTH)
     later = _mean(curve, settled)
-    expected = EARLY_OVERLAP[family]
-    bounds = expected - ABOUT, expected + ABOUT
-    outside = f"a mean on the other side of {bounds[0]:.2f} to {bounds[1]:.2f}"
-    verdicts = [
-        Verdict("2.1", _inside(*early[1:], *bounds), *early, outside),
-        Verdict(
-            "2.2",
-            _inside(*later[1:], SETTLED, 1),
-            *later,
-            f"a mean on the other side of {SETTLED:g}",
-        ),
-    ]
-    if family != "image":
-        return [*verdicts, _untested("2.3", "a generative image model")]
-    last = (depth >= LATE_DEPTH) & (depth < 1)
+    afterwards = Verdict(
+        "2.2", _inside(*later[1:], SETTLED, 1), *later, f"a mean on the other side of {SETTLED:g}"
+    )
+    collapse = _untested("2.3", "a generative image model")
+    if kind == "generative image":
+        collapse = _fewer_again(curve, (depth >= LATE_DEPTH) & (depth < 1), settled)
+    return [in_expansion, afterwards, collapse]
+
+
+def _fewer_again(curve: Curve, last: np.ndarray, settled: np.ndarray) -> Verdict:
+    if not last.any():
+        return _untested("2.3", "a layer in the last tenth, which takes ten blocks")
     weights = last / last.sum() - settled / settled.sum()
     fall = _weighted(curve, weights)
     verdict = _inside(*fall[1:], -1, -COLLAPSE)
-    return [*verdicts, Verdict("2.3", verdict, *fall, f"a fall on the other side of {COLLAPSE:g}")]
+    return Verdict("2.3", verdict, *fall, f"a fall on the other side of {COLLAPSE:g}")
 
 
 def _about_labels(
-    profile: Profile | None, labels: Curve | None, n_blocks: int, family: str
+    profile: Profile | None, labels: Curve | None, n_blocks: int, kind: str
 ) -> list[Verdict]:
     if labels is None:
         return [_untested(key, "label overlaps with their errors") for key in ("3.1", "3.2")]
     best = best_set(labels)
-    low, high = best.min() / n_blocks, best.max() / n_blocks
-    number = float(labels.layers[np.argmax(labels.values)] / n_blocks)
     middle = _untested("3.2", "a generative image model")
-    if family == "image":
+    if kind == "generative image":
+        low, high = best.min() / n_blocks, best.max() / n_blocks
+        number = float(labels.layers[np.argmax(labels.values)] / n_blocks)
         overturn = f"a best set on the other side of depth {MIDDLE[0]:g} to {MIDDLE[1]:g}"
         middle = Verdict("3.2", _inside(low, high, *MIDDLE), number, low, high, overturn)
     return [_best_at_the_minimum(profile, labels, best, n_blocks), middle]
@@ -428,14 +482,11 @@ def _best_at_the_minimum(
     set.
     """
     if profile is None:
-        return _untested("3.1", "an ID profile of five layers or more")
+        return _untested("3.1", f"an ID profile of {MIN_LAYERS} layers or more")
     found = profile.found
     if found.layer is None:
         if found.visible > VISIBLE:
-            return _untested(
-                "3.1",
-                f"errors that show differences of {VISIBLE:.0%} (these show {found.visible:.0%})",
-            )
+            return _untested("3.1", _smaller_errors(found))
         return Verdict(
             "3.1", NO, np.nan, np.nan, np.nan, "a minimum or plateau after the peak: there is none"
         )
@@ -453,41 +504,54 @@ def _best_at_the_minimum(
 
 
 def _untrained_is_flat(profile: Profile | None, untrained: pd.DataFrame | None) -> Verdict:
+    """Range of the untrained profile over that of the trained one; over all untrained networks,
+    where there are several.
+    """
     if profile is None or untrained is None or untrained.empty:
         return _untested("4.1", "the profile of the untrained network")
-    kept = untrained[untrained["layer"] <= profile.n_blocks]
+    kept = untrained[(untrained["layer"] <= profile.n_blocks) & untrained["id"].notna()]
+    if "control" not in kept:
+        kept = kept.assign(control="untrained")
     rng = np.random.default_rng(0)
-    flat = _varied(kept["id"].to_numpy(), np.diag(kept["id_err"].fillna(0).to_numpy() ** 2), rng)
     trained = _varied(profile.ids, profile.covariance, rng)
-    number = flat[0] / trained[0]
-    low, high = np.quantile(flat[1:] / trained[1:], [0.025, 0.975])
+    ratios = []
+    for _, network in kept.groupby("control"):
+        errors = network["id_err"].fillna(0).to_numpy(dtype=float)
+        ratios.append(_varied(network["id"].to_numpy(), np.diag(errors**2), rng) / trained)
+    number = float(np.mean([of_network[0] for of_network in ratios]))
+    # Which untrained network was drawn is chance as well: the draws of all of them are one pool.
+    pool = np.concatenate([of_network[1:] for of_network in ratios])
+    low, high = np.quantile(pool, [0.025, 0.975])
     overturn = f"a range on the other side of {FLAT:g} of the trained one"
-    return Verdict("4.1", _inside(low, high, 0, FLAT), number, low, high, overturn)
+    verdict = _inside(low, high, 0, FLAT)
+    return Verdict("4.1", verdict, number, float(low), float(high), overturn)
 
 
 def _peak_forms_early(dynamics: pd.DataFrame | None, n_blocks: int) -> Verdict:
     if dynamics is None or dynamics.empty:
         return _untested("4.2", "profiles of checkpoints")
-    inside = dynamics[(dynamics["layer"] <= n_blocks) & (dynamics["progress"] > 0)]
-    early = inside["progress"][inside["progress"] <= EARLY_PROGRESS]
-    if early.empty or inside["progress"].max() < 1:
+    inside = dynamics[(dynamics["layer"] <= n_blocks) & dynamics["id"].notna()]
+    progress = inside["progress"]
+    early = progress[(progress > 0) & (progress <= EARLY_PROGRESS)]
+    if early.empty or progress.max() < 1:
         return _untested(
             "4.2",
             f"a checkpoint in the first {EARLY_PROGRESS:.0%} of the training and the last one",
         )
-    then = inside[inside["progress"] == early.max()].sort_values("layer")
-    now = inside[inside["progress"] == 1].sort_values("layer")
-    rise_then, error_then = _rise(then)
-    rise_now, error_now = _rise(now)
+    then, error_then = _rise(inside[progress == early.max()].sort_values("layer"))
+    now, error_now = _rise(inside[progress == 1].sort_values("layer"))
+    if now - 2 * error_now <= 0:
+        missing = "a peak in the trained network: it has none"
+        return Verdict("4.2", NO, np.nan, np.nan, np.nan, missing)
+    number = then / now
+    width = 1.96 * float(np.hypot(error_then, number * error_now)) / now
+    low, high = number - width, number + width
     overturn = f"a rise to the peak on the other side of {FORMED:g} of the final one"
-    if rise_now - 2 * error_now <= 0:
-        return Verdict(
-            "4.2", NO, np.nan, np.nan, np.nan, "a peak in the trained network: it has none"
-        )
-    number = rise_then / rise_now
-    error = abs(number) * np.hypot(error_then / max(rise_then, 1e-9), error_now / rise_now)
-    low, high = number - 1.96 * error, number + 1.96 * error
     return Verdict("4.2", _inside(low, high, FORMED, np.inf), number, low, high, overturn)
+
+
+def _smaller_errors(found: SemanticLayer) -> str:
+    return f"errors that show differences of {VISIBLE:.0%} (these show {found.visible:.0%})"
 
 
 def _untested(finding: str, needed: str) -> Verdict:
@@ -527,11 +591,16 @@ def _quantile(groups: int | None) -> float:
 
 
 def _varied(ids: np.ndarray, covariance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Range of the IDs over their mean, first of the profile itself and then of redrawn ones."""
+    """Range of the IDs over their mean, first of the profile itself and then of redrawn ones.
+
+    The layers of highest and lowest ID stay those of the profile: choosing them anew in every draw
+    would add the noise to the range a second time.
+    """
     values, vectors = np.linalg.eigh(covariance)
     noise = rng.standard_normal((DRAWS, len(ids))) @ (vectors * np.sqrt(np.maximum(values, 0))).T
     drawn = np.concatenate([ids[None], ids + noise])
-    return np.ptp(drawn, axis=1) / drawn.mean(axis=1)
+    span = drawn[:, np.argmax(ids)] - drawn[:, np.argmin(ids)]
+    return span / drawn.mean(axis=1)
 
 
 def _rise(profile: pd.DataFrame) -> tuple[float, float]:

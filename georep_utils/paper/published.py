@@ -45,6 +45,7 @@ N_BLOCKS = {
     "esm2-650M": 33,
     "esm2-3B": 36,
 }
+FAMILIES = {"igpt": "image", "esm2": "protein"}  # what a model reads, by how its name begins
 TABLE_EVERY = {"igpt-small": 6, "igpt-medium": 6, "igpt-large": 8}  # layers with neighbours
 OVERLAP_FILES = {"esm2-35M": "35M", "esm2-650M": "650M", "esm2-3B": "3BM"}  # as they are spelt
 RELEASED_K = 10  # neighbours of the label overlap in the authors' figure

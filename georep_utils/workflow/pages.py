@@ -3,11 +3,26 @@
 The book is built from a copy of its sources, made for the occasion: prose from `book/`, pages of
 the runs that were executed, and a table of contents that names what there is. The html appears in
 one step, when it is whole; until then the former one stays.
+
+Prose can show what a run left in its folder of results, by a comment on a line of its own:
+
+    <!-- table: paper/first_page.csv -->
+
+    <!-- figure: paper/first_page.svg
+    :name: fig-first-page
+    :alt: what the picture shows
+
+    The caption.
+    -->
+
+The csv becomes a table, the picture a figure with these options. Where the run has not left the
+file, one sentence says which run makes it.
 """
 
 from __future__ import annotations
 
 import ast
+import csv
 import os
 import pprint
 import re
@@ -31,6 +46,12 @@ from georep_utils.workflow.runs import Parameter, notebook_file, read_run, run_f
 WIDTH = 88  # characters of a line of code on a page
 SHOWN = "book/runs/training/"  # pages of notebooks that are shown, but not run for the book
 RUN_PAGES = re.compile(r"book/runs/(?P<run>[^/]+)/(?P<notebook>[^/]+)")
+INSERTED = re.compile(
+    r"^<!-- (?P<kind>table|figure): (?P<path>[\w./-]+)(?P<options>.*?)-->$",
+    re.MULTILINE | re.DOTALL,
+)
+ADDRESS = "{{repository}}"  # in prose: where the repository lies, which CITATION.cff says
+PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 BUILT_WITH = [
     "jupyter-book",
     "sphinx",
@@ -246,10 +267,78 @@ def _stage(toc: Mapping, source: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(found, target)
     for path in source.rglob("*.md"):
-        text = path.read_text(encoding="utf-8")
-        if PLACE in text:
-            path.write_text(text.replace(PLACE, parameter_reference()), encoding="utf-8")
+        _complete(path, source)
     _loosen_references(source)
+
+
+def _complete(path: Path, source: Path) -> None:
+    """Put what a page of prose asks for in its place: parameters, results of runs, addresses."""
+    before = path.read_text(encoding="utf-8")
+    text = before
+    if PLACE in text:
+        text = text.replace(PLACE, parameter_reference())
+    if ADDRESS in text:
+        text = text.replace(ADDRESS, _repository())
+    text = INSERTED.sub(lambda match: _inserted(match, path.parent, source), text)
+    if text != before:
+        path.write_text(text, encoding="utf-8")
+
+
+def _repository() -> str:
+    """The address of the repository, from CITATION.cff."""
+    about = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    return about["repository-code"]
+
+
+def _inserted(match: re.Match, folder: Path, source: Path) -> str:
+    """A table or figure of a run, as MyST for a page in `folder`."""
+    short = match["path"]
+    found = _result(short)
+    if found is None:
+        run = short.split("/")[0]
+        return (
+            f"*Here stands a {match['kind']} that the run {_escaped(run)} makes: "
+            f"`python -m georep_utils run {run}`, then build the book again.*"
+        )
+    if match["kind"] == "table":
+        return _markdown_table(found)
+    target = source / "book/_results" / short
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found, target)
+    return f"```{{figure}} {os.path.relpath(target, folder)}\n{match['options'].strip()}\n```"
+
+
+def _result(short: str) -> Path | None:
+    """A file among the results of the runs, or None where there is none.
+
+    Raises
+    ------
+    UserError
+        If the path leads elsewhere.
+    """
+    if ".." in Path(short).parts or Path(short).is_absolute():
+        raise UserError(f"{short} is no file of a run's results; expected RUN/FILE; correct it")
+    for base in (io.root(), REPOSITORY):
+        path = base / "book/results" / short
+        if path.is_file():
+            return path
+    return None
+
+
+def _markdown_table(path: Path) -> str:
+    """A csv file as a Markdown table; nothing in its cells is read as markup."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.reader(stream) if row]
+    if not rows:
+        raise UserError(f"{path} is empty; expected a table with a head; run its notebook again")
+    head, *body = [[_escaped(cell) for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return PUNCTUATION.sub(r"\\\1", " ".join(text.split()))
 
 
 def _loosen_references(source: Path) -> None:

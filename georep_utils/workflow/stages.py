@@ -316,6 +316,8 @@ def _papermill(source: Path, target: Path, parameters: Mapping, record: Path) ->
     os.environ["PYTHONPATH"] = os.pathsep.join(python_path).rstrip(os.pathsep)
     # Threads that spin while they wait would stall the other cores of a shared machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Progress is shown as text; that there are no widgets to show it in is no news to anybody.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
     os.environ[io.RECORD] = str(record)
     try:
         papermill.execute_notebook(

@@ -1,0 +1,130 @@
+"""Errors of overlaps: joint for all layers where there are enough neighbours, else a bound.
+
+*Joint.* An overlap is computed again in balanced halves of the samples (`resampling`), the same
+halves for every layer and network. So there are errors of differences between layers, and each
+point counts together with the points that have it as a neighbour. A half holds about half of a
+point's neighbours, so about 3 k + 20 have to be stored for k within the half.
+
+*Bound.* A mean of N shares between 0 and 1 with the value p has an error of sqrt(p (1 - p) / N) at
+most, if the shares are independent. Those of points that are neighbours of each other are not, so
+it is no strict bound; it says nothing about differences between layers, which share their samples.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from georep_utils.geometry.neighbors import Neighbors
+from georep_utils.geometry.quick_profile import overlap_error
+from georep_utils.geometry.resampling import Half, groups_of_points, jackknife, replicates
+from georep_utils.geometry.resampling import label_overlap_replicates as _label_replicates
+from georep_utils.io import UserError
+
+
+def deal(n: int, labels: np.ndarray | None = None) -> np.ndarray | None:
+    """Groups (n,) as `resampling.groups_of_points`, or None for too few samples."""
+    with contextlib.suppress(UserError):
+        return groups_of_points(n, labels)
+    return None
+
+
+def over_layers(tables: Iterable, replicate: Callable[..., np.ndarray]) -> np.ndarray | None:
+    """Replicates of an overlap for several layers, (n_groups - 1, 2, L).
+
+    Parameters
+    ----------
+    tables
+        What `replicate` takes, one for each layer: neighbours, or pairs of them.
+    replicate
+        Gives (n_groups - 1, 2).
+
+    Returns
+    -------
+    None where a layer has too few stored neighbours, so that none has an error of another kind.
+    """
+    found = []
+    for table in tables:
+        try:
+            found.append(replicate(table))
+        except UserError:
+            return None
+    return np.stack(found, axis=2) if found else None
+
+
+def remote_homology_replicates(
+    neighbors: Neighbors,
+    superfamilies: np.ndarray,
+    families: np.ndarray,
+    groups: np.ndarray,
+    k: int,
+    exclude: str = "before",
+) -> np.ndarray:
+    """Superfamily overlap without the own family in both halves of each division.
+
+    Parameters are those of `overlap.remote_homology` and of `resampling.replicates`.
+
+    Raises
+    ------
+    UserError
+        Too few stored neighbours outside the families.
+    """
+    family = np.unique(families, return_inverse=True)[1].reshape(-1)
+    others = neighbors.indices[:, 1:]
+    relatives = family[others] == family[:, None]
+    if exclude == "before":
+        # As many as every point has. A stable sort leaves them in the order of distance.
+        kept = int((~relatives).sum(axis=1).min())
+        if kept < k:
+            raise UserError(
+                f"a point has {kept} stored neighbours outside its family, {k} are needed: search "
+                "again with a larger maxk, or lower k"
+            )
+        order = np.argsort(relatives, axis=1, kind="stable")[:, :kept]
+        order = np.hstack([np.zeros((len(order), 1), int), order + 1])
+        strangers = replace(
+            neighbors,
+            indices=np.take_along_axis(neighbors.indices, order, axis=1),
+            distances=np.take_along_axis(neighbors.distances, order, axis=1),
+        )
+        return _label_replicates(strangers, superfamilies, groups, k)
+    codes = np.unique(superfamilies, return_inverse=True)[1].reshape(-1)
+
+    def remote(half: Half) -> float:
+        own = half.rows[:, None]
+        hits = (codes[half.indices] == codes[own]) & (family[half.indices] != family[own])
+        of_class = np.bincount(codes[half.rows], hits.mean(axis=1))
+        count = np.bincount(codes[half.rows])
+        present = count > 0
+        return float((of_class[present] / count[present]).mean())
+
+    return replicates(neighbors, groups, k, remote)
+
+
+def add_errors(
+    table: pd.DataFrame, n: int, joint: dict[tuple, np.ndarray | None], by: list[str]
+) -> pd.DataFrame:
+    """Columns error and joint: the error of each overlap, and whether it is a joint one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Column overlap; the rows of a curve in the order of its layers.
+    n : int
+        Number of samples.
+    joint : dict
+        Replicates of some curves, by the values of the columns `by`.
+    by : list of str
+        What tells one curve from another, such as network and k.
+    """
+    table = table.assign(error=overlap_error(table.overlap, n), joint=False)
+    for curve, rows in table.groupby(by, sort=False).groups.items():
+        again = joint.get(curve)
+        if again is not None:
+            table.loc[rows, "error"] = jackknife(again)[0]
+            table.loc[rows, "joint"] = True
+    return table
