@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from georep_utils.geometry import scale_rules
 from georep_utils.geometry.neighbors import nearest_neighbors
 from georep_utils.geometry.scaling import gride_scaling, twonn_scaling

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from georep_utils.geometry.semantic_layer import VERSION, layer_scatter, semantic_layer
 from georep_utils.io import UserError
 
