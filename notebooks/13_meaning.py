@@ -37,6 +37,7 @@ suggested_by = [
     "dinov2-small-fashion",
 ]  # | Runs that the hypothesis comes from, which can't test it.
 seed = 0  # at least 0 | Of the orders of cases, where there are too many to try all.
+device = "auto"  # | auto, cpu, cuda, or one GPU of several such as cuda:1.
 
 # %%
 from pathlib import Path
@@ -138,7 +139,7 @@ def label_table(name):
     parts = []
     for role in ("trained", "input"):
         if role in of_run:
-            cloud = clouds.find_neighbors(of_run[role], k, 2, progress=False)
+            cloud = clouds.find_neighbors(of_run[role], k, 2, device, progress=False)
             near = {layer: cloud.neighbors(layer) for layer in cloud.layers}
             names = dict(zip(cloud.layers, cloud.layer_names, strict=True))
             part = label_sets.overlaps(near, sets, k)
