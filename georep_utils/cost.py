@@ -138,6 +138,8 @@ def _check_scale(plan: Plan, n: int) -> None:
 
     rule = plan.value("04", "scale_rule")
     decimation = 1
+    if rule in RULES:
+        _check_what_a_rule_reads(plan, rule, RULES[rule])
     if rule in RULES and RULES[rule].method == "twonn":
         decimation = int(max(RULES[rule].scales))
     if rule and n // decimation < MIN_POINTS:
@@ -145,6 +147,30 @@ def _check_scale(plan: Plan, n: int) -> None:
             f"intrinsic_dimension.scale_rule is {rule}: decimation by {decimation} leaves "
             f"{n // decimation} of {n} samples, and {MIN_POINTS} are needed; take more samples or "
             "another rule"
+        )
+
+
+def _check_what_a_rule_reads(plan: Plan, name: str, rule) -> None:
+    """Refuse settings under which the rule that was asked for finds nothing to read."""
+    if rule.method != "twonn":
+        return
+    fraction = plan.value("04", "fraction", rule.fraction)
+    if rule.fraction is not None and fraction != rule.fraction:
+        raise UserError(
+            f"intrinsic_dimension.fraction is {fraction}, but scale_rule {name} reads TwoNN with "
+            f"{rule.fraction}; set it so, or take another rule"
+        )
+    repetitions = plan.value("04", "n_repetitions", rule.repetitions)
+    if repetitions < rule.repetitions:
+        raise UserError(
+            f"intrinsic_dimension.n_repetitions is {repetitions}, but scale_rule {name} reads "
+            f"{rule.repetitions}; raise it, or take another rule"
+        )
+    decimations = plan.value("04", "decimations", rule.scales)
+    if not set(rule.scales) <= set(decimations):
+        raise UserError(
+            f"intrinsic_dimension.decimations are {list(decimations)}, but scale_rule {name} reads "
+            f"{rule.scales[0]:g}; add it, or take another rule"
         )
 
 

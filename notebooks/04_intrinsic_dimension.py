@@ -456,8 +456,8 @@ figures.plateau_bias(diagnostics, MAX_BIAS, note=made_from)
 # ### Two more readings
 #
 # Whatever the rule, two readings stand beside it. Gride at ranks 2-4 and 4-8 looks as near as can
-# be without hanging on the very nearest neighbour alone; by how much the ID goes up from the rule's
-# scale to these ranks shows the dependence on scale in plain numbers. **ABIDE**
+# be without hanging on the very nearest neighbour alone. It has its own `id_sys`; where the two
+# readings differ, the scale or the estimator matters. **ABIDE**
 # {cite}`dinoia2024`, also in DADApy, chooses its own scale: it looks around each point as far as
 # the density can be taken as constant, a number of neighbours that it finds by a test, and counts.
 # It then tests whether its counts are those that its dimension would give. With a $p$ below 0.05
@@ -471,7 +471,9 @@ beside = abide.rename(columns={"id": "ABIDE", "neighbors": "its neighbours"})
 beside.insert(0, scale_rule, readings[scale_rule])
 
 # %% tags=["only-small_ranks"]
-beside.insert(1, "ranks 2 to 8", readings["gride_small_k"])
+ranks = selections["gride_small_k"].profile.set_index("layer")
+beside.insert(1, "ranks 2 to 8", ranks.id)
+beside.insert(2, "their id_sys", ranks.id_sys)
 
 # %%
 beside.drop(columns="id_err").round(3)
@@ -510,7 +512,7 @@ figures.ceiling(ceiling, profile.id.min(), profile.id.max(), note=made_from)
 # - the dimension depends on the *fraction* of ratios that is fitted. Three are compared, and layers
 #   where the highest is more than a fifth above the lowest are `apart`;
 # - TwoNN *rises with decimation*, because a random part of the points holds few pairs whole. It
-#   counts when TwoNN at $N/n$ up to 4 is a tenth above that of all points, and by two standard
+#   counts when TwoNN at $N/n$ up to 4 is a tenth above that of all points, and by three standard
 #   errors;
 # - many $r_1$ are *short*. Of evenly spread points in $d$ dimensions a share of $1 - 2^{-2^{-d}}$
 #   lies below half the median: {glue:text}`short-expected:.1%` for the example layer's reading of
@@ -518,7 +520,8 @@ figures.ceiling(ceiling, profile.id.min(), profile.id.max(), note=made_from)
 #
 # `gap` is the largest distance between the observed distribution of $\mu$ and the fitted law, and
 # `p` how often samples of the law have such a gap. With thousands of points small departures are
-# found, too; read the gap as well.
+# found, too; read the gap as well. All of this is about all points, even if the profile leaves some
+# of them out (`drop_duplicates`, `drop_near`).
 
 # %%
 ratio_table = checks.ratio_checks(trained, measured, curves)
@@ -561,8 +564,9 @@ figures.ratio_law(r1 / np.median(r1), law, note=made_from)
 # %%
 rank = min(10, near.indices.shape[1] - 1)
 copies = near_duplicates.near_duplicates(near, k=rank, share=0.1)
-without = trained[furthest][copies.kept]
-reading = profiles.read_at_scale(without, chosen, **options)
+whole = np.asarray(trained[furthest])
+with_near = profiles.read_at_scale(whole, chosen, **options)
+without_near = profiles.read_at_scale(whole[copies.kept], chosen, **options)
 
 # %% [markdown]
 # It removes {glue:text}`n-near` of {glue:text}`n-points:,` points, where evenly spread ones would
@@ -582,7 +586,7 @@ reading = profiles.read_at_scale(without, chosen, **options)
 # - a **Gaussian cloud** with the layer's covariance: it keeps the linear relations alone.
 #
 # For one layer (its own value may differ a little from that of the profile, because TwoNN's random
-# subsets are others):
+# subsets are others, and copies are in it even where the profile leaves them out):
 
 # %%
 alternatives = {
@@ -692,7 +696,7 @@ print(f"{contrast:.2f} ± {error:.2f}")
 #
 # - A **peak** is a window that is shown to lie above an earlier and above a later one, a
 #   **minimum** one that is shown to lie below the peak and below a later one. All differences must
-#   also exceed `prominence`, a twentieth.
+#   also exceed `prominence`, a share of the ID.
 # - A **plateau** must be *shown* to be level. That no difference was found is not enough: with
 #   large errors nothing is ever found, and everything would be a plateau. The change along the run
 #   of layers and its sag must be below the prominence *with* their intervals, and the run must
@@ -703,8 +707,8 @@ print(f"{contrast:.2f} ± {error:.2f}")
 #   Where it is large, the answer "none" says that the profile is too uncertain, not that it is
 #   flat.
 #
-# The logits are no layer of the profile, so `n_blocks` leaves them out. The rule was frozen before
-# it was used here, and its version is part of the answer. How often it finds a layer in profiles
+# The logits are no layer of the profile, so `n_blocks` leaves them out. The rule is frozen, and its
+# version is part of the answer. How often it finds a layer in profiles
 # that have none, and misses one that is there, is tabulated in `book/results/operating_curve`.
 
 # %% tags=["only-enough_layers", "hide-input"]
@@ -878,15 +882,15 @@ numbers = {
     "ceiling-last": int(ceiling.dimension.iloc[-1]),
     "ceiling-top": float(ceiling.id.iloc[-1]),
     "like-gaussian": float(np.interp(body.max(), ceiling.id, ceiling.dimension)),
-    "short-expected": float(1 - 0.5 ** (0.5 ** example.iloc[0])),
+    "short-expected": float(1 - 0.5 ** (0.5 ** gride.id[1])),
     "furthest": furthest,
     "n-doubtful": int(doubtful.sum()),
     "n-measured": len(measured),
     "n-points": n,
     "n-near": len(copies.removed),
     "near-chance": float(ratio_table.by_chance[furthest]),
-    "with-near": float(by_layer.id[furthest]),
-    "without-near": float(reading.id),
+    "with-near": float(with_near.id),
+    "without-near": float(without_near.id),
     "n-gap": int((ratio_table.p < 0.05).sum()),
     "first-id": float(body.iloc[0]),
     "first-layer": int(body.index[0]),

@@ -30,6 +30,24 @@ def parameters(run="igpt-mini", **overrides):
             "decimation of 06 is 100, which leaves 10 of 1000",
         ),
         ({"listening_places__label_k": 1000}, "label_k of 11 is 1000, but there are 1000 samples"),
+        (
+            {
+                "intrinsic_dimension__fraction": 0.9,
+                "intrinsic_dimension__scale_rule": "igpt_release",
+            },
+            "fraction is 0.9, but scale_rule igpt_release reads TwoNN with 0.98",
+        ),
+        (
+            {
+                "intrinsic_dimension__n_repetitions": 2,
+                "intrinsic_dimension__scale_rule": "igpt_release",
+            },
+            "n_repetitions is 2, but scale_rule igpt_release reads 4",
+        ),
+        (
+            {"intrinsic_dimension__decimations": [1, 2]},
+            "decimations are [1, 2], but scale_rule paper_text reads 4",
+        ),
         ({"extract__model_options": {"sise": "s"}}, "sise"),
         ({"dataset_options": {"pth": "x"}}, "has no option 'pth'"),
     ],

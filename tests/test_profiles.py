@@ -113,7 +113,7 @@ def test_another_fraction_leaves_the_released_rule_out_unless_it_is_asked_for(tw
     wide = curves.assign(scale=curves.scale.mask(at_sixteen, 32.0))
     assert "igpt_release" in profiles.select_by_every_rule(wide, "paper_text")[1]
     assert "igpt_release" in profiles.select_by_every_rule(wide.assign(fraction=0.98))[0]
-    with pytest.raises(UserError, match="igpt_release"):
+    with pytest.raises(UserError, match="igpt_release reads twonn .* fraction 0.98"):
         profiles.select_by_every_rule(wide, "igpt_release")
     with pytest.raises(UserError, match="unknown scale rule"):
         profiles.select_by_every_rule(wide, "best")

@@ -42,7 +42,8 @@ DIMENSIONS = (2, 4, 8, 16, 32, 64, 128)
 ABIDE_POINTS = 1500  # half a second a layer; its time grows faster than their number
 ABIDE_NEIGHBORS = 500  # it chooses far fewer
 ABIDE_ROUNDS = 5  # the change from the fourth to the fifth is below a hundredth
-LEAST_RISE = 0.1  # clouds without copies fall with decimation; two errors alone are met by chance
+LEAST_RISE = 0.1  # clouds without copies fall with decimation; a tenth is far from that
+RISE_ERRORS = 3  # an error over four repetitions is itself uncertain, and there are many layers
 NEAR_SHARE = 0.1  # of the distance to the tenth neighbour
 
 
@@ -175,8 +176,8 @@ def rises_with_decimation(curves: pd.DataFrame) -> pd.Series:
     """In which layers TwoNN rises when three of four points are left out.
 
     Copies lower TwoNN, and fewer of them meet in a part of the points. A rise is one of a tenth or
-    more that is also above two of its standard errors. Where decimation by 4 was not computed, the
-    largest below it counts.
+    more that is also above three of its standard errors. Where decimation by 4 was not computed,
+    the largest below it counts.
 
     Parameters
     ----------
@@ -194,5 +195,5 @@ def rises_with_decimation(curves: pd.DataFrame) -> pd.Series:
         first, last = curve.iloc[0], curve.iloc[-1]
         rise = last["id"] - first["id"]
         error = np.hypot(first["id_err"], last["id_err"])
-        result[layer] = bool(rise > max(2 * error, LEAST_RISE * first["id"]))
+        result[layer] = bool(rise > max(RISE_ERRORS * error, LEAST_RISE * first["id"]))
     return pd.Series(result, dtype=bool)

@@ -219,10 +219,8 @@ def _read(curves: pd.DataFrame, rule: Rule, name: str) -> pd.DataFrame:
         known = curve[fits].set_index("scale")
         if not set(rule.scales) <= set(known.index):
             raise UserError(
-                f"layer {layer}: rule {name} reads {rule.method} at N/n = {list(rule.scales)} "
-                f"from {rule.repetitions} "
-                "repetitions and its own fraction; compute these, from more points if they are "
-                "too few"
+                f"layer {layer}: rule {name} reads {_wanted(rule)}; compute these, from more "
+                "points if they are too few"
             )
         wanted = known.loc[list(rule.scales)]
         value = wanted["id"].mean()
@@ -231,6 +229,17 @@ def _read(curves: pd.DataFrame, rule: Rule, name: str) -> pd.DataFrame:
     if not rows:
         raise UserError(f"rule {name} reads {rule.method} curves and there are none: compute them")
     return pd.DataFrame(rows, columns=["layer", "id", "id_err", "id_sys", "scale"])
+
+
+def _wanted(rule: Rule) -> str:
+    """What a rule reads, for messages."""
+    scales = " and ".join(f"{scale:g}" for scale in rule.scales)
+    text = f"{rule.method} at N/n = {scales}"
+    if rule.repetitions > 1:
+        text += f" from {rule.repetitions} repetitions"
+    if rule.fraction is not None:
+        text += f" with fraction {rule.fraction:g}"
+    return text
 
 
 def _systematic(curve: pd.DataFrame, scales: tuple[float, ...], value: float) -> float:
