@@ -672,8 +672,8 @@ glue("middle-share", float(middle_row.share), display=False)
 #   {glue:text}`best-from`, the last layer {glue:text}`best-to`.
 
 # %% [markdown] tags=["only-scored", "only-behind_peak"]
-# - **Chance.** A layer after the peak, drawn blindly, keeps {glue:text}`random-share:.0%` of the best
-#   overlap on average, and lies in the best set with probability {glue:text}`random-hit:.2f`.
+# - **Chance.** A layer after the peak, drawn blindly, keeps {glue:text}`random-share:.0%` of the
+#   best overlap on average, and lies in the best set with probability {glue:text}`random-hit:.2f`.
 
 # %% [markdown] tags=["only-scored", "only-singled_out"]
 # - **The choice.** Layer {glue:text}`chosen-layer`, singled out by the ID alone, lies
