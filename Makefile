@@ -20,7 +20,7 @@ help:
 	@echo "make test           all tests but the slow ones and those that need a built book"
 	@echo "make run RUN=name   run the notebooks of notebooks/runs/name.yml (ARGS='-p extract.n_per_class=100')"
 	@echo "make lint           style: line length, complexity, order of imports, layout"
-	@echo "make bench          benchmarks, into benchmarks/results"
+	@echo "make bench          benchmarks, into benchmarks/results; methods against known answers, into book/results"
 	@echo "make lock           locks/: every package behind requirements.txt with its hashes (after a pin has changed)"
 	@echo "make clean          remove the built book and what 'make book' computed (never downloads, nor what another run uses)"
 	@echo "The first of them makes $(VENV) and installs requirements.txt; PYTHON=... names a Python 3.11 or 3.12."
@@ -59,7 +59,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(IN) -m pip install --quiet --no-input --disable-pip-version-check -r benchmarks/requirements.txt
-	@for file in benchmarks/bench_*.py benchmarks/validate_*.py; do echo "$$file"; $(IN) "$$file" || exit 1; done
+	@for file in benchmarks/bench_*.py benchmarks/validate_*.py benchmarks/operating_curve.py benchmarks/error_bars.py; do echo "$$file"; $(IN) "$$file" || exit 1; done
 
 lock: $(READY)
 	@$(IN) -m pip install --quiet --no-input --disable-pip-version-check uv

@@ -69,7 +69,7 @@ io.note_facts(hub=model != "igpt")
 # ## Files
 #
 # A result is worth no more than the certainty about what it was computed from. So before anything
-# is computed, each file is compared with a checksum, wherever one is known. Files come from four
+# is computed, each file is compared with a checksum, wherever one is known. Files come from several
 # places, and we go through them in the order of what they cost.
 #
 # Some are *bundled* with the repository, which records their sizes and their SHA-256 checksums. A
@@ -179,7 +179,8 @@ glue("largest-class", int(counts.max()), display=False)
 
 # %% [markdown] tags=["only-images", "only-labels"]
 # One sample is not like another even within a class. A representation that is worth something puts
-# the columns of {numref}`{{run}}-fig-samples-shown` near each other, although their pixels differ.
+# the images of one column of {numref}`{{run}}-fig-samples-shown` near each other, although their
+# pixels differ.
 # Keep an eye on the classes that look alike to you: they will be each other's nearest neighbours in
 # some layers.
 
@@ -284,17 +285,17 @@ for name in sorted(card.keys() - {"log"}):
 
 # %% [markdown] tags=["only-training_log"]
 # It has {glue:text}`n_parameters:,` parameters in {glue:text}`n_blocks` blocks of width
-# {glue:text}`d_model`, with {glue:text}`n_heads` heads of attention each. It saw
-# {glue:text}`images_seen:,` images of {glue:text}`data`, in {glue:text}`hours:.1f` hours on
-# {glue:text}`hardware`. Its loss on images that it never saw is {glue:text}`held_out_loss:.3f` nats
-# a token.
+# {glue:text}`d_model`, with {glue:text}`n_heads` heads of attention each. In training it was shown
+# {glue:text}`images_seen:,` images of {glue:text}`data`, repetitions counted, in
+# {glue:text}`hours:.1f` hours on {glue:text}`hardware`. Its loss on images that it never saw is
+# {glue:text}`held_out_loss:.3f` nats a token.
 
 # %% [markdown]
 # ## What we saw
 #
 # - All {glue:text}`n-files` files, {glue:text}`megabytes:,.1f` MB, are in their places. Bundled
-#   files have the checksums that the repository records, fetched ones the size and checksum that
-#   their owners state.
+#   files have the checksums that the repository records, fetched ones the size and, where there is
+#   one, the checksum that their owners state.
 
 # %% tags=["hide-input"]
 glue("n-samples", len(data), display=False)

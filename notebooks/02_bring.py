@@ -16,8 +16,9 @@
 #
 # In this chapter:
 #
-# - arrays that another program made take the place of representations that this book computes;
-# - they are checked, so that nothing later fails for a reason that could be seen now;
+# - a worked example: ten lines of plain transformers save the arrays of a language model;
+# - a run file says where they are, and one command makes all figures from them;
+# - the arrays are checked, so that nothing later fails for a reason that could be seen now;
 # - we look at how many points, layers and classes there are.
 
 # %% tags=["parameters"]
@@ -41,32 +42,82 @@ from georep_utils import clouds, io
 #
 # Everything after this chapter needs one array a layer, of shape $(N, d_l)$: row $i$ of each is
 # sample $i$, and its columns are the features of that layer. Layers may differ in width. How a
-# sample became one row is up to you. The paper takes the mean over the sequence at the output of
-# each block's first norm {cite}`valeriani2023`. In any program with PyTorch, a mean over the tokens
-# of each hidden state could be saved like this:
+# sample became one row is up to you, and so is the program that made it.
+#
+# ## A worked example
+#
+# The paper takes the mean over the sequence at the output of each block's first norm
+# {cite}`valeriani2023`. In PyTorch, a hook on that norm is called with its output, whatever the
+# model is. Here are `folder`, a model of the Llama family (its name on the hub, or a folder),
+# `texts`, and `labels`, one class for each text. After the imports, ten lines save the arrays and
+# one more the classes. They need nothing of this book:
 #
 # ```python
 # import numpy as np
+# import torch
+# from transformers import AutoModel, AutoTokenizer
 #
-# saved = {}
-# for batch in batches:  # always in the order of the samples
-#     states = model(batch, output_hidden_states=True).hidden_states
-#     for layer, state in enumerate(states):  # (samples, tokens, width)
-#         mean = state.mean(1).float().cpu().numpy()
-#         saved.setdefault(f"layer_{layer}", []).append(mean)
+# torch.set_grad_enabled(False)
+# tokenizer = AutoTokenizer.from_pretrained(folder)
+# net = AutoModel.from_pretrained(folder).eval()
+# places = [block.input_layernorm for block in net.layers] + [net.norm]
+# saved = {f"layer_{layer}": [] for layer in range(len(places))}
+# for rows, place in zip(saved.values(), places):
+#     place.register_forward_hook(lambda m, i, out, rows=rows: rows.append(out[0].mean(0)))
+# for text in texts:
+#     net(**tokenizer(text, return_tensors="pt"))
+# np.savez("activations.npz", **{name: torch.stack(x) for name, x in saved.items()})
 #
-# np.savez("activations.npz", **{name: np.concatenate(x) for name, x in saved.items()})
 # np.save("labels.npy", labels)
 # ```
 #
-# Two things go wrong easily. Sequences of different lengths are padded, and a mean over padding
-# mixes something into every point that is no part of the sample: leave the padding out. And a
-# program that shuffles its samples, or drops the last batch, gives rows that no longer belong to
-# the labels. Nothing in the arrays would show it, except that no label is where it should be.
+# The names of blocks and norms differ between families: `print(net)` shows them. In GPT-2 they are
+# `net.h`, `ln_1` and `net.ln_f`; in ESM-2 `net.encoder.layer`, `attention.LayerNorm` and
+# `net.encoder.emb_layer_norm_after`. The last place, the final norm, makes $L + 1$ arrays for $L$
+# blocks, so that relative depth comes out right by itself.
 #
-# Save in float32, or in half precision if that is what the model computed. With half precision many
-# points become exact copies of others where they are close together, and nearest distances, which
-# the dimension is read from, carry the rounding.
+# Three things go wrong easily:
+#
+# - *Padding.* Sequences of different lengths in one batch are padded, and a mean over padding mixes
+#   something into every point that is no part of the sample. One text at a time, as above, has no
+#   padding. In batches, multiply by the attention mask before the sum, and divide by its sum.
+# - *Order.* A program that shuffles its samples, or drops the last batch, gives rows that no longer
+#   belong to the labels. Nothing in the arrays would show it, except that no label is where it
+#   should be.
+# - *Precision.* Save in float32, or in half precision if that is what the model computed. With half
+#   precision many points become exact copies of others where they are close together, and nearest
+#   distances, which the dimension is read from, carry the rounding.
+#
+# The run file names both files, relative to the repository or by their whole path. Copy
+# `notebooks/runs/brought.yml` to a name of your own, which becomes the name of the run, and fill
+# in:
+#
+# ```yaml
+# title: "A Llama on my texts"
+# notebooks: [02_bring, 03_distances, 04_intrinsic_dimension, 05_overlaps]
+# bring:
+#   path: activations.npz
+#   labels: labels.npy
+#   name: my Llama
+# ```
+#
+# ```
+# python -m georep_utils run my-llama
+# python -m georep_utils book
+# ```
+#
+# The first command makes the chapters of the run, and the second puts them into the book:
+#
+# | chapter | what it shows of the arrays |
+# |---|---|
+# | this one | widths, norms and classes |
+# | {ref}`distances <{{run}}-distances>` | neighbours, distances and norms of every layer |
+# | {ref}`intrinsic dimension <{{run}}-intrinsic-dimension>` | ID by scale; the profile |
+# | {ref}`overlaps <{{run}}-overlaps>` | layers and labels compared; the choice |
+#
+# Any two runs of the same samples can then be compared by the notebook `12_compare`: a brought
+# network with another one, or with the same network with random weights. Bring each as a run of its
+# own, and name both in a copy of `notebooks/runs/compare-igpt-mini.yml`.
 #
 # ## Bring them
 #
@@ -124,6 +175,14 @@ for layer, array_name in zip(cloud.layers, cloud.layer_names, strict=True):
     depth = layer / cloud.n_blocks
     rows.append((array_name, depth, X.shape[1], np.linalg.norm(X, axis=1).mean()))
 pd.DataFrame(rows, columns=["array", "depth", "width", "mean norm"]).round(3)
+
+# %% tags=["only-labels", "hide-input"]
+n_classes = len(np.unique(cloud.side("labels")))
+if n_classes in (1, cloud.n_samples):
+    raise io.UserError(
+        f"{labels} holds {n_classes} classes for {cloud.n_samples} rows; expected two or "
+        "more classes with several rows each: group them, or leave bring.labels empty"
+    )
 
 # %% [markdown] tags=["only-labels"]
 # ## Classes

@@ -125,9 +125,9 @@ listed.sort_index().str[:40].to_frame("value").head(24)
 # $$ x_i^{(l)} = \frac{1}{T} \sum_{t=1}^{T} h_{i,t}^{(l)} \in \mathbb{R}^{d_l} , $$
 #
 # in float32. Layers are numbered $0, \dots, L-1$ for the inputs of the $L$ blocks and $L$ for the
-# final norm. With `pool = "last"` the sum is replaced by its last term. The mean is what makes one
-# point of a sample, and it has a price: whatever tells one place of the sequence from another is
-# gone from the point.
+# final norm. With `pool = "last"` the mean is replaced by the state of the last token. The mean is
+# what makes one point of a sample, and it has a price: whatever tells one place of the sequence
+# from another is gone from the point.
 #
 # A batch of samples passes through the network, and each layer's means go to disk. Memory holds the
 # model and a few batches, whatever the number of samples. A pass that was interrupted goes on with
@@ -136,7 +136,7 @@ listed.sort_index().str[:40].to_frame("value").head(24)
 
 # %%
 trained = clouds.represent(source, data, load_data, **how)
-print(f"{len(trained)} layers of {trained[0].shape}")
+print(f"{len(trained)} layers; the first has shape {trained[0].shape}")
 
 # %% tags=["hide-input"]
 glue("n-samples", len(data), display=False)
@@ -337,8 +337,9 @@ for layer in trained.layers:
 # %% tags=["hide-input"]
 columns = ["layer", "width", "mean norm", "participation ratio"]
 look = pd.DataFrame(rows, columns=columns).set_index("layer")
-glue("fewest", float(look["participation ratio"].min()), display=False)
-glue("most", float(look["participation ratio"].max()), display=False)
+inside = look.loc[: trained.n_blocks, "participation ratio"]
+glue("fewest", float(inside.min()), display=False)
+glue("most", float(inside.max()), display=False)
 
 # %%
 look.iloc[:: max(1, len(look) // 8)].round(2)

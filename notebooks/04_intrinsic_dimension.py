@@ -34,9 +34,7 @@ n_repetitions = 4  # at least 1 | Disjoint subsets that are averaged at a decima
 fraction = 0.98  # between 0.01 and 1 | Share of the lowest ratios that TwoNN fits.
 fit = "base"  # one of base, ml | TwoNN by a line, or by maximum likelihood.
 drop_duplicates = False  # | Keep one of each set of identical points.
-drop_near = (
-    0.0  # between 0 and 1 | Or of points nearer than this share of r_10 (0: off).
-)
+drop_near = 0.0  # between 0 and 1 | Or of points nearer than this share of r_10.
 seed = 0  # at least 0 | Of the random subsets and of the controls.
 device = "auto"  # | Where neighbours are searched for: auto, cpu, cuda, cuda:1.
 prominence = 0.05  # between 0 and 1 | IDs that differ by less, relatively, are equal.

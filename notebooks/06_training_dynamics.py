@@ -86,8 +86,8 @@ n = len(data)
 # Each checkpoint is a model of its own, and so has a cloud of its own, with its own recipe. It is a
 # file, or a revision of a model of the Hugging Face hub, such as `EleutherAI/pythia-160m@step1000`.
 # The name that a run file gives to a checkpoint is a label in tables and figures and nothing else.
-# One that is called `untrained` has no file: it is the network of the last one, with random
-# weights.
+# Where the word `untrained` stands in the place of a file, the network of the last checkpoint is
+# taken with random weights.
 
 # %%
 settings = {"device": device, "dtype": dtype, "data_dir": data_dir} | model_options

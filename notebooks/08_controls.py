@@ -53,9 +53,7 @@ local_points = 200  # at least 10 | Points at which local PCA is taken.
 validation = "book/results/scale_rules/clouds.csv"  # | Table of many more clouds.
 error_tables = "book/results/error_bars"  # | Folder of the tables of error bars.
 operating = "book/results/operating_curve/operating_curve.csv"  # | Table of profiles.
-error = (
-    0.02  # between 0.001 and 0.2 | Relative error of an ID: what can be seen with it.
-)
+error = 0.02  # between 0.001 and 0.2 | Relative error of each ID of a profile.
 draws = 100  # at least 20 | Noisy profiles drawn for each depth of a minimum.
 prominences = [
     0.02,
@@ -87,11 +85,12 @@ from georep_utils.geometry import (
     scaling,
     synthetic,
 )
-from georep_utils.geometry import semantic_layer as rule
+from georep_utils.geometry.semantic_layer import VERSION, semantic_layer
 from georep_utils.paper import published
 
 figures.use_style()
 RULES = ["paper_text", "igpt_release", "gride_small_k", "auto"]
+PROMINENCE = 0.05  # of semantic_layer: the smallest relative difference that counts
 
 # %% [markdown]
 # ## How a cloud is read
@@ -326,20 +325,22 @@ tried.insert(0, "clouds", families.size())
 n_certified = int(many.certified.sum())
 n_wrong = int(many.wrong.sum())
 interval = stats.binomtest(n_wrong, n_certified).proportion_ci()
-pd.Series({"wrong": n_wrong, "certificates": n_certified, **interval._asdict()})
+ends = {"from": interval.low, "to": interval.high}
+counted = pd.DataFrame({"wrong": n_wrong, "certificates": n_certified} | ends, [0])
+counted.style.hide(axis="index").format("{:.1%}", subset=["from", "to"])
 
 # %% [markdown]
-# Whether that shows an aim of one wrong certificate in a hundred is a plain question: is the upper
-# end of the interval below it? To show it without a single error would take 299 certificates. The
-# wrong ones themselves:
+# Whether that shows the aim of {glue:text}`aim:.0%` at most is a plain question: is the upper end
+# of the interval below it? {glue:text}`aim-shown`. Even without a single error it would take
+# {glue:text}`needed` certificates to show that. The wrong ones themselves:
 
 # %%
 many[many.wrong][["cloud", "dimension", "scale", "id"]]
 
 # %% [markdown]
 # Then what it gets right, and how seldom it says anything. *Within* is how many of the clouds
-# `auto` reads within the tolerance, with a certificate or without. It refuses far more often than
-# it would have to, because a flat curve is no proof that nothing disturbs it.
+# `auto` reads within the tolerance, with a certificate or without; a mixture never is. The
+# difference between the columns is what caution costs.
 
 # %%
 many["within"] = (many.id / many.dimension - 1).abs() <= tolerance
@@ -359,7 +360,8 @@ figures.certificates(many.dropna(subset="dimension"), tolerance, note)
 # Three kinds of cloud deserve distrust even where `auto` certifies:
 #
 # - **High dimension.** From rank to rank distances hardly grow there, so that a curve can be flat
-#   although it is wrong. In practice hardly anything is certified beyond dimension 4.
+#   although it is wrong. The highest dimension that is certified rightly in this table is
+#   {glue:text}`highest-right:.0f`: above it, a certificate has nothing to its credit.
 # - **A density that is not uniform**, above all one that rises towards the edges: its effect and
 #   that of the boundary can cancel.
 # - **Mixtures.** Both tests average over the points, so that a small part of another dimension does
@@ -464,13 +466,14 @@ told_apart = abs(torus.paper_text) < tolerance < abs(narrow.paper_text)
 # - *groups, neighbours anew*: the group is also taken away from the others' neighbours. A distance
 #   ratio depends on three points, and each of them now brings the whole of their joint effect;
 # - *halves*: the points are cut into two halves that share nothing. Their difference has four times
-#   the variance of the estimate from all points, whatever the statistic is. Nineteen *balanced*
+#   the variance of the estimate from all points, whatever the statistic. Nineteen *balanced*
 #   divisions are averaged: any two of twenty groups lie together about as often as apart, so that
-#   the result depends little on which divisions were made.
+#   the result depends little on which divisions were made. One thing is assumed, that the variance
+#   falls as one over the number of points.
 #
-# `benchmarks/error_bars.py` does this with clouds that are drawn anew and with disjoint samples of
-# the layers of a run. Rows: the statistic and the form. Columns: the smallest, the middle and the
-# largest ratio over these clouds.
+# `benchmarks/error_bars.py` does this with clouds that are drawn anew and with disjoint samples
+# of the layers of a run. Rows: the statistic and the form of its error. Columns: the smallest, the
+# middle and the largest ratio over these clouds.
 
 # %%
 known = io.read_table(Path(error_tables) / "clouds.csv").assign(kind="known clouds")
@@ -488,30 +491,31 @@ figures.error_ratios(bars, note + "; benchmarks/error_bars.py")
 
 # %% [markdown]
 # The spread over $m$ samples is known to a relative error of $1/\sqrt{2(m-1)}$ only, which is why
-# the layers scatter more. Every error in this book that is called one is from halves, unless the
-# text says otherwise.
+# the layers scatter more. Compare the rows: a form that serves for one statistic can be far off for
+# another. Halves are the one form here that makes no statement about how points depend on each
+# other, and verdicts in this book rest on them; where another error is shown, it is named.
 #
 # ## Layers found in noise
 #
 # The paper advises to take the layer of the first minimum, or the plateau, after the first peak of
 # the ID. Any profile that was drawn from finitely many samples has peaks and minima. So
-# `semantic_layer` asks for more: all differences that it relies on must exceed what noise alone
-# shows in a share $\alpha$ of profiles, the largest of all differences considered; and a plateau
-# must be *shown* to be level, not merely not shown to be otherwise. How well that works can be
-# counted with profiles whose shape is known:
+# `semantic_layer` asks for more. Every difference that it relies on must exceed the largest one
+# that noise alone shows in all but a share $\alpha$ of profiles; and a plateau must be *shown* to
+# be level, not merely not shown to be otherwise. How well that works can be counted with profiles
+# whose shape is known:
 
 # %%
 depth = np.linspace(0, 1, 97)
 known_shapes = known_profiles.WITHOUT | known_profiles.WITH
-shapes = [
+outlines = [
     pd.DataFrame({"depth": depth, "id": shape(depth), "name": name})
     for name, shape in known_shapes.items()
 ]
-shapes = pd.concat(shapes)
-shapes["has_feature"] = shapes.name.isin(list(known_profiles.WITH))
+outlines = pd.concat(outlines)
+outlines["has_feature"] = outlines.name.isin(list(known_profiles.WITH))
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-known-profiles", "caption": "The shapes that are drawn with noise and given to the rule. Left: nothing is to be found after the first peak. Right: a minimum half way, of three depths, or a plateau over the second half."}, "image": {"alt": "Eight profiles without a feature and four with one, intrinsic dimension against relative depth"}}
-figures.known_profiles(shapes, "made up; georep_utils/geometry/known_profiles.py")
+figures.known_profiles(outlines, "made up; georep_utils/geometry/known_profiles.py")
 
 # %% [markdown]
 # `benchmarks/operating_curve.py` draws each of them with as many layers as ImageGPTs have, and with
@@ -544,7 +548,7 @@ false.pivot(index="noise", columns="layers", values=["found", "upper"]).round(3)
 
 # %%
 estimated = empty[empty.errors != "known"]
-together = estimated.groupby("errors")[["draws", "findings"]].sum()
+together = estimated.groupby("errors")[["draws", "findings"]].sum().astype(int)
 together.loc["both"] = together.sum()
 left = together.draws - together.findings
 together["upper"] = stats.beta.ppf(0.95, together.findings + 1, left)
@@ -567,19 +571,19 @@ note = (
 figures.operating_curve(false, power, alpha, note)
 
 # %% [markdown]
-# The rule errs on the side of silence: false findings are much rarer than they may be, and that is
-# paid for with features that it misses. A reported layer also comes with a confidence set; the
-# share of found minima whose true layer lies in it, at the least:
-
-# %%
-curves.covered.min()
+# Where the left panel lies far below its line, the rule errs on the side of silence, and what it
+# misses on the right is the price. A plateau is the harder case: to show that nothing changes by
+# more than the prominence takes smaller errors than to show that something does. A reported layer
+# also comes with a confidence set of layers; for a minimum the true layer lies in it in
+# {glue:text}`covered:.0%` of the findings, or more, in every cell of the table.
 
 # %% [markdown]
 # ### What a given error lets one see
 #
 # Turned round: with errors of a given size, how deep must a minimum be to be seen? Nine times in
-# ten is a common demand. The depth is that of {numref}`{{run}}-fig-known-profiles`, right: the
-# share of the peak's ID by which the minimum lies below it.
+# ten is a common demand. The depth of a minimum is the share of the peak's ID by which it lies
+# below the peak, as in {numref}`{{run}}-fig-known-profiles`, right. Differences below the
+# prominence, {glue:text}`prominence:.0%`, are never counted, whatever their errors.
 
 
 # %%
@@ -589,12 +593,12 @@ def share_found(truth, kind, rng):
     hits = 0
     for _ in range(draws):
         ids = truth * (1 + error * rng.standard_normal(len(truth)))
-        hits += rule.semantic_layer(profile.assign(id=ids)).kind == kind
+        hits += semantic_layer(profile.assign(id=ids), PROMINENCE).kind == kind
     return hits / draws
 
 
 # %%
-depths = [0.06, 0.07, 0.08, 0.1, 0.12, 0.15, 0.2]
+depths = [0.06, 0.07, 0.08, 0.1, 0.15]
 rng = np.random.default_rng(0)
 seen = pd.DataFrame(index=pd.Index(depths, name="minimum of"))
 for count in (25, 37, 49):
@@ -608,7 +612,8 @@ seen.style.format("{:.0%}").format_index("{:.0%}")
 # figure is seen:
 
 # %%
-visible = (seen >= 0.9).idxmax().where((seen >= 0.9).any())
+often = seen >= 0.9
+visible = often.idxmax().where(often.any())
 flats = [known_profiles.plateau(np.linspace(0, 1, count)) for count in (25, 37, 49)]
 levels = [share_found(flat, "plateau", rng) for flat in flats]
 limits = pd.DataFrame({"smallest minimum": visible, "plateau seen in": levels})
@@ -627,24 +632,25 @@ readings = readings.rename(columns={"value": "id"})
 
 
 # %%
-def choice(model, prominence=0.05):
+def choice(model, prominence=PROMINENCE):
     """What the rule says of a published profile."""
     curve = readings[readings.model == model][["layer", "id"]]
     blocks = published.N_BLOCKS[model]
-    return rule.semantic_layer(curve, prominence, alpha, n_blocks=blocks, scatter=True)
+    return semantic_layer(curve, prominence, alpha, n_blocks=blocks, scatter=True)
 
 
 # %%
 choices = pd.DataFrame({model: vars(choice(model)) for model in published.N_BLOCKS}).T
 columns = ["kind", "layer", "low", "high", "p_value", "visible"]
-formats = {"p_value": "{:.3f}", "visible": "{:.0%}"}
+formats = {"p_value": "{:.4f}", "visible": "{:.0%}"}
 choices[columns].fillna("").style.format(formats)
 
 # %% [markdown]
 # *Low* and *high* are the confidence set: layers outside it are not the minimum, layers inside
-# can't be told from it. *Visible* is the smallest difference between two groups of layers that
-# this profile's scatter would show; where it is large, "none" means that the profile is too
-# uncertain, not that it has no such layer.
+# can't be told from it. *P value* is the least $\alpha$ at which something would be reported.
+# *Visible* is the smallest difference between two groups of layers that this profile's scatter
+# would show; where it is large, "none" means that the profile is too uncertain, not that it has no
+# such layer.
 #
 # The rule has one number that is a matter of taste: the prominence, the smallest relative
 # difference that counts. What another one would have said, with the confidence set:
@@ -660,17 +666,18 @@ def in_words(found):
 
 
 # %%
-table = pd.DataFrame(index=pd.Index(published.N_BLOCKS, name="prominence"))
-for prominence in prominences:
-    table[prominence] = [in_words(choice(m, prominence)) for m in published.N_BLOCKS]
-table
+models = pd.Index(published.N_BLOCKS, name="model")
+chosen = {p: [choice(model, p) for model in models] for p in prominences}
+chosen = pd.DataFrame(chosen, models).rename_axis(columns="prominence")
+chosen.map(in_words)
+
+# %% [markdown]
+# *Level* marks a plateau. How far the layer moves over these prominences:
 
 # %%
-asked = [0.02, 0.05, 0.15]
-layers_chosen = pd.DataFrame(
-    {model: [choice(model, p).layer for p in prominences] for model in table.index}
-)
-moving = layers_chosen.max() - layers_chosen.min()
+layer = chosen.map(lambda found: found.layer).astype(float)
+moving = layer.max(axis=1) - layer.min(axis=1)
+moving.rename("moves by").to_frame().style.format("{:.0f}", na_rep="none found")
 
 # %% tags=["hide-input"]
 answers = {True: "yes", False: "no"}
@@ -696,6 +703,7 @@ numbers = {
     "wrong-low": interval.low,
     "wrong-high": interval.high,
     "aim": aim,
+    "needed": int(np.ceil(np.log(0.025) / np.log(1 - aim))),
     "aim-shown": answers[bool(interval.high < aim)],
     "highest-right": many.dimension[many.certified & ~many.wrong].max(),
     "mixtures": (many.family == "mixture").sum(),
@@ -723,8 +731,10 @@ numbers |= {
     "below-alpha": answers[bool(empty.found.max() <= alpha)],
     "false-findings": int(empty.findings.sum()),
     "false-draws": int(empty.draws.sum()),
+    "covered": curves.covered.min(),
+    "prominence": PROMINENCE,
     "error": error,
-    "version": rule.VERSION,
+    "version": VERSION,
     "n-published": len(choices),
     "n-chosen": (choices.kind != "none").sum(),
     "moving": moving.max(),

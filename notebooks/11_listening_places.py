@@ -208,7 +208,9 @@ tops = {case: top_range(t.layer, t.id, t.id_err) for case, t in by_case}
 wide = places.pivot(index="layer", columns=["site", "pool"], values="id")
 base = wide[cases[0]]
 compared = pd.DataFrame({"correlation": wide.corrwith(base)})
-compared["height"] = wide.mean() / base.mean()
+compared["height"] = [
+    wide[case].mean() / base[wide[case].notna()].mean() for case in wide
+]
 compared[["top_from", "top_to"]] = pd.DataFrame(tops).T
 
 # %% [markdown] tags=["only-labels"]
@@ -266,8 +268,9 @@ glue("input-name", str(of_input.baseline[of_input.overlap.idxmax()]), display=Fa
 
 # %% [markdown] tags=["only-other_sites"]
 # - Other places of a block: the profile that agrees least has a correlation of
-#   {glue:text}`sites-correlation:.2f` with the paper's choice; the mean dimension is
-#   {glue:text}`sites-lowest:.2f` to {glue:text}`sites-highest:.2f` times as high.
+#   {glue:text}`sites-correlation:.2f` with the paper's choice; the mean dimension, over the layers
+#   that both have, is {glue:text}`sites-lowest:.2f` to {glue:text}`sites-highest:.2f` times as
+#   high.
 
 # %% [markdown] tags=["only-other_pools"]
 # - Other poolings: the lowest correlation is {glue:text}`pools-correlation:.2f`; the mean dimension

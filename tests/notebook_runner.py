@@ -2,6 +2,7 @@
 
 import jupytext
 import matplotlib
+import matplotlib.pyplot
 
 from georep_utils import io
 from georep_utils.workflow import runs

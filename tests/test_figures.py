@@ -449,6 +449,21 @@ def test_the_threshold_of_a_plateau_is_outlined_and_what_lies_far_above_is_cut()
     assert "above 0.32" in " ".join(text.get_text() for text in texts(nothing))
 
 
+def test_a_control_of_which_one_measure_is_known_is_drawn_in_that_panel():
+    cases = each("control", ["as written", "length in place of labels"], label_overlap=0.5)
+    cases.loc[cases.control == "length in place of labels", "id"] = np.nan
+    figure = figures.language_controls(cases, 10)
+    dimension, overlap = figure.axes
+    assert len(colours_of(dimension)) == 1
+    assert len(colours_of(overlap)) == 2
+
+
+def colours_of(axis):
+    """The colours of the curves that show something."""
+    shown = [line for line in axis.lines if np.isfinite(line.get_ydata()).any()]
+    return {line.get_color() for line in shown}
+
+
 def test_values_at_a_few_layers_are_not_joined_by_a_line():
     readings = published()
     few = readings[readings.model == "igpt-large"]
@@ -493,16 +508,6 @@ def test_a_case_whose_input_is_not_known_stands_apart_from_the_axis_of_shares():
     axis = figures.meaning(cases()).axes[0]
     known, other, apart = (container.lines[0].get_xdata()[0] for container in axis.containers)
     assert (known, other) == (0.9, 0.6) and apart < min(axis.get_xticks())
-
-
-def test_a_control_of_which_one_measure_is_known_is_drawn_in_that_panel():
-    cases = each("control", ["as written", "length in place of labels"], label_overlap=0.5)
-    cases.loc[cases.control == "length in place of labels", "id"] = np.nan
-    figure = figures.language_controls(cases, 10)
-    dimension, overlap = figure.axes
-    drawn = [np.isfinite(line.get_ydata()).any() for line in dimension.lines]
-    assert drawn == [True, False]
-    assert all(np.isfinite(line.get_ydata()).any() for line in overlap.lines)
 
 
 def test_several_untrained_networks_are_drawn_as_the_range_between_the_lowest_and_the_highest():

@@ -1,10 +1,12 @@
 """Errors from balanced halves of the samples: exact for means, right for nearest neighbours."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from georep_utils.geometry import resampling
 from georep_utils.geometry.neighbors import nearest_neighbors
+from georep_utils.geometry.scaling import gride_scaling, twonn_scaling
 from georep_utils.io import UserError
 
 
@@ -125,3 +127,58 @@ def test_what_cannot_be_resampled_is_refused(cloud):
         resampling.twonn_replicates(points, resampling.groups(600), decimation=32)
     with pytest.raises(UserError, match="expected .divisions, 2"):
         resampling.jackknife(np.zeros((5, 2)))
+
+
+def test_replicates_come_back_from_their_table():
+    values = np.random.default_rng(0).standard_normal((19, 2, 3))
+    table = resampling.to_rows(values, [4, 0, 9], quantity="intrinsic_dimension")
+    assert list(table) == ["layer", "division", "half", "value", "quantity"]
+    layers, again = resampling.from_rows(table.sample(frac=1, random_state=0))
+    assert layers.tolist() == [0, 4, 9]
+    assert np.array_equal(again, values[:, :, [1, 0, 2]])
+    with pytest.raises(UserError, match="one statistic"):
+        resampling.from_rows(pd.concat([table, table]))
+    with pytest.raises(UserError, match="both halves"):
+        resampling.from_rows(table[1:])
+    with pytest.raises(UserError, match="for 2 layers"):
+        resampling.to_rows(values, [0, 1])
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 8])
+def test_gride_finds_what_dadapy_finds(cloud, k):
+    table = nearest_neighbors(cloud[0], 10, 256, "cpu")
+    theirs = gride_scaling(table).set_index("k").id[k]
+    ours = resampling.gride_fit(table.mus[:, int(np.log2(k))], k)
+    assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+@pytest.mark.parametrize(("fraction", "algorithm"), [(0.9, "base"), (0.98, "ml"), (1, "base")])
+def test_twonn_in_halves_is_the_estimator_that_was_asked_for(cloud, fraction, algorithm):
+    points, _ = cloud
+    dealt = resampling.groups(len(points))
+    options = {"n_repetitions": 1, "fraction": fraction, "algorithm": algorithm, "device": "cpu"}
+    value, halves = resampling.twonn_replicates(points, dealt, 1, **options)
+    theirs = twonn_scaling(points, (1,), **options).id[0]
+    assert value == pytest.approx(theirs, rel=1e-4)
+    assert halves.mean() == pytest.approx(value)
+
+
+def test_gride_s_errors_have_the_size_of_the_true_spread():
+    values = []
+    errors = []
+    for seed in range(40):
+        points = np.random.default_rng(seed).standard_normal((400, 4))
+        table = nearest_neighbors(points, 44, 8, "cpu")
+        value, halves = resampling.gride_replicates(table, resampling.groups(400), (2, 4))
+        values.append(value)
+        errors.append(resampling.jackknife(halves)[0])
+    ratio = np.sqrt(np.mean(np.square(errors))) / np.std(values, ddof=1)
+    assert 0.7 < ratio < 1.4  # 40 samples know the true spread to a ninth
+
+
+def test_labels_that_can_not_be_balanced_leave_groups_without_them():
+    labels = np.arange(100) % 5
+    assert np.array_equal(resampling.groups_of_points(100, labels), resampling.groups(100, labels))
+    alone = resampling.groups(100)
+    assert np.array_equal(resampling.groups_of_points(100, np.arange(100)), alone)
+    assert np.array_equal(resampling.groups_of_points(100, np.r_[np.zeros(99), 1]), alone)

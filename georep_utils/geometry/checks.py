@@ -158,13 +158,16 @@ def _ratios_of(near: Neighbors) -> dict:
     r1 = distances[:, 0]
     rank = min(NEAR_RANK, near.indices.shape[1] - 1)
     found = near_duplicates(near, rank, NEAR_SHARE)
+    # From neighbours that copies do not reach: within r_k / 2^(1/d) there are half as many.
+    wider = near.distances[:, rank] / near.distances[:, rank // 2]
+    dimension = np.log(rank / (rank // 2)) / np.median(np.log(wider))
     return dict(zip(by_fraction["fraction"], by_fraction["id"], strict=True)) | {
         "apart": bool(by_fraction["disagree"].any()),
         "gap": law.distance,
         "p": law.p_value,
         "short": float(np.mean(r1 < np.median(r1) / 2)),
         "near": len(found.removed),
-        "by_chance": len(r1) * rank * NEAR_SHARE**law.id,
+        "by_chance": len(r1) * min(1, rank * NEAR_SHARE**dimension),
     }
 
 
