@@ -46,11 +46,14 @@ range_max = 64  # at least 2 | Largest rank of distance ratios to keep, a power 
 seed = 0  # at least 0 | Of the random subsets.
 
 # %%
+from functools import partial
+
 import pandas as pd
 from myst_nb import glue
 
 from georep_utils import clouds, figures, io
-from georep_utils.data import datasets
+from georep_utils.data import baselines, datasets
+from georep_utils.geometry import overlap, overlap_errors, resampling
 from georep_utils.geometry.neighbors import largest_range
 from georep_utils.geometry.quick_profile import quick_profile, top_range
 from georep_utils.models import load
@@ -106,17 +109,20 @@ cases += [(sites[0], pool) for pool in pools[1:]]
 
 # %% [markdown]
 # A place is part of a cloud's recipe, and so each case has a cloud of its own. The cloud of the
-# paper's choice may be there already, from another chapter that read the same samples.
+# paper's choice may be there already, from another chapter that read the same samples. More
+# neighbours than `label_k` are kept, so that the overlap can be computed again in halves of the
+# samples, for its error.
 
 # %%
 settings = {"device": device, "dtype": dtype, "data_dir": data_dir} | model_options
 largest = largest_range(n, range_max)
+maxk = min(n - 1, 3 * label_k + 20)
 found = {}
 for site, pool in cases:
     case = {"site": site, "pool": pool} | settings
     source = load.source(model, checkpoint or None, **case)
     cloud = clouds.represent(source, data)
-    found[site, pool] = clouds.find_neighbors(cloud, label_k, largest, device)
+    found[site, pool] = clouds.find_neighbors(cloud, maxk, largest, device)
 
 # %% [markdown]
 # ## One profile a cloud
@@ -134,10 +140,45 @@ for (site, pool), cloud in found.items():
     table = quick_profile(layers, near, data.labels, decimation, label_k, seed, device)
     table["depth"] = table.layer / cloud.n_blocks
     tables.append(table.assign(site=site, pool=pool, n_samples=n))
+places = pd.concat(tables, ignore_index=True)
+
+# %% [markdown] tags=["only-labels"]
+# The errors of the overlaps are joint: balanced halves of the samples, the same for every place and
+# layer ({ref}`{{run}}-overlaps` has the idea). Where the samples are too few for that, there are
+# none.
+
+# %% tags=["only-labels"]
+groups = overlap_errors.deal(n, data.labels)
+again = partial(
+    resampling.label_overlap_replicates, labels=data.labels, groups=groups, k=label_k
+)
+for (site, pool), cloud in found.items():
+    rows = places[(places.site == site) & (places.pool == pool)]
+    halves = overlap_errors.over_layers(map(cloud.neighbors, rows.layer), again)
+    if halves is not None:
+        errors = resampling.jackknife(halves)[0]
+        places.loc[rows.index, "label_overlap_err"] = errors
+
+# %% [markdown] tags=["only-labels"]
+# And the input itself, before any network: what its neighbours share has not to be explained by a
+# place to read.
+
+# %% tags=["only-labels"]
+given = clouds.represent_input(data, baselines.of(data, source))
+given = clouds.find_neighbors(given, maxk, largest, device)
+reached = [
+    (name, overlap.label_overlap(given.neighbors(layer), data.labels, label_k))
+    for layer, name in zip(given.layers, given.layer_names, strict=True)
+]
+of_input = pd.DataFrame(reached, columns=["baseline", "overlap"])
+of_input.round(3)
+
+# %% tags=["not-labels"]
+of_input = None
 
 # %% tags=["hide-input"]
-columns = "site pool layer depth id id_err label_overlap n_samples".split()
-places = pd.concat(tables)[columns]
+columns = "site pool layer depth id id_err label_overlap label_overlap_err n_samples"
+places = places.reindex(columns=columns.split())
 io.write_table(paths.results / "listening_places.csv", places)
 for row in places[places.id.isna()].itertuples():
     print(f"{row.site}, {row.pool}: layer {row.layer} is mostly copies and is left out")
@@ -148,11 +189,11 @@ for row in places[places.id.isna()].itertuples():
 # *height*? A conclusion about which layers matter needs the first only; a statement such as "this
 # layer has dimension 7" needs both.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-places", "caption": "Intrinsic dimension and, where there are labels, label overlap against relative depth, read at several places of each block (solid) and pooled in another way (dashed)."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth, a curve a place and pooling"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-places", "caption": "Intrinsic dimension and, where there are labels, label overlap against relative depth, read at several places of each block (solid) and pooled in another way (dashed). Dotted, at no depth: what the input itself reaches. Bands are one standard error, where it is known."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth, a curve a place and pooling"}}
 samples = f"{data.name}, N = {n:,}"
 called = load.without_place(model)
 note = f"{run}: {called}, {samples}; TwoNN, N/n = {decimation}; measured here"
-figures.listening_places(places, label_k, note)
+figures.listening_places(places, label_k, note, of_input)
 
 # %% [markdown]
 # ## How alike are the profiles?
@@ -215,6 +256,8 @@ glue("pools-highest", float(other_pools.height.max()), display=False)
 # %% tags=["only-labels", "hide-input"]
 glue("overlap-lowest", float(compared.best_overlap.min()), display=False)
 glue("overlap-highest", float(compared.best_overlap.max()), display=False)
+glue("input-overlap", float(of_input.overlap.max()), display=False)
+glue("input-name", str(of_input.baseline[of_input.overlap.idxmax()]), display=False)
 
 # %% [markdown]
 # ## What we saw
@@ -235,4 +278,5 @@ glue("overlap-highest", float(compared.best_overlap.max()), display=False)
 
 # %% [markdown] tags=["only-labels"]
 # - The best overlap with labels over the layers lies between {glue:text}`overlap-lowest:.2f` and
-#   {glue:text}`overlap-highest:.2f`, from the least to the most favourable case.
+#   {glue:text}`overlap-highest:.2f`, from the least to the most favourable case. The input itself
+#   reaches {glue:text}`input-overlap:.2f` ({glue:text}`input-name`).

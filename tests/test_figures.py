@@ -193,7 +193,10 @@ DRAWN = {
         each("control", ["as written, mean", HOSTILE], label_overlap=0.5), 10, NOTE
     ),
     "listening_places": lambda f: f.listening_places(
-        each("site", ["ln_1", "attn"], pool="mean", label_overlap=0.5), 10, NOTE
+        each("site", ["ln_1", "attn"], pool="mean", label_overlap=0.5),
+        10,
+        NOTE,
+        pd.DataFrame({"baseline": ["pixels", "histogram"], "overlap": [0.7, 0.3]}),
     ),
     "data_overlap": lambda f: f.data_overlap(
         overlaps("with", ["next", "first", "final norm"]), [10, 30], "igpt-mini", NOTE
