@@ -582,8 +582,8 @@ figures.operating_curve(false, power, alpha, note)
 #
 # Turned round: with errors of a given size, how deep must a minimum be to be seen? Nine times in
 # ten is a common demand. The depth of a minimum is the share of the peak's ID by which it lies
-# below the peak, as in {numref}`{{run}}-fig-known-profiles`, right. Differences below the prominence,
-# {glue:text}`prominence:.0%`, are never counted, whatever their errors.
+# below the peak, as in {numref}`{{run}}-fig-known-profiles`, right. Differences below the
+# prominence, {glue:text}`prominence:.0%`, are never counted, whatever their errors.
 
 
 # %%
