@@ -1412,7 +1412,7 @@ def certificates(table: pd.DataFrame, tolerance: float, note: str = "") -> Figur
     Parameters
     ----------
     table : DataFrame
-        Columns dimension (the true one), id, and verdict: one of the names in the legend.
+        Columns dimension (the true one), id, and verdict: its names are those of the legend.
     tolerance : float
         Half width of the grey band about 1.
     """
@@ -1420,7 +1420,7 @@ def certificates(table: pd.DataFrame, tolerance: float, note: str = "") -> Figur
     axis = axes[0, 0]
     axis.axhspan(1 - tolerance, 1 + tolerance, color="#e4e4e4", lw=0)
     axis.axhline(1, color="black", lw=0.8)
-    verdicts = list(table.groupby("verdict", sort=False))
+    verdicts = list(table.groupby("verdict"))
     for i, (verdict, part) in enumerate(verdicts):
         aside = 1.07 ** (i - (len(verdicts) - 1) / 2)  # so that clouds of one dimension part
         axis.plot(
@@ -1518,7 +1518,7 @@ def operating_curve(
     alpha : float
         The share of false findings that is allowed, drawn as a line.
     """
-    figure, axes = _panels(1, 2, height=3.9)
+    figure, axes = _panels(1, 2, height=4.3)
     left, right = axes[0]
     counts = list(false.groupby("layers", sort=False))
     for i, (layers, part) in enumerate(counts):
@@ -1549,8 +1549,8 @@ def operating_curve(
     for axis in (left, right):
         _plain_log_axis(axis, "x", [0.5, 1, 2, 3, 6])
         axis.set_xlabel("noise of each ID, %")
-    _legend(left, "found, and nothing is there", columns=2)
-    _legend(right, "found, and it is there", columns=2)
+    _legend(left, "found, and nothing is there")
+    _legend(right, "found, and it is there")
     return _note(figure, note)
 
 

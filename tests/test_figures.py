@@ -260,9 +260,9 @@ DRAWN = {
     ),
     "operating_curve": lambda f: f.operating_curve(
         pd.DataFrame({"layers": [25, 49], "noise": 0.01, "found": [0.0, 0.01], "upper": 0.03}),
-        pd.DataFrame({"profile": ["a", HOSTILE], "noise": 0.01, "low": 0.4, "found": 0.5}).assign(
-            high=0.6
-        ),
+        pd.DataFrame(
+            {"profile": ["minimum of 40 %", HOSTILE], "noise": 0.01, "low": 0.4, "found": 0.5}
+        ).assign(high=0.6),
         0.05,
         NOTE,
     ),

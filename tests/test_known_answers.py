@@ -1,0 +1,117 @@
+"""Methods against known answers, as the scripts in benchmarks/ hold them, on a small part of it."""
+
+import importlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from georep_utils.geometry import known_profiles
+from georep_utils.io import REPOSITORY
+
+ALLOWED = 0.05  # share of profiles without a feature in which one may be found
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A script of benchmarks/, as a module."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    return importlib.import_module
+
+
+# ---------------------------------------------------------------------------------- choice of layer
+
+
+@pytest.mark.parametrize("layers", [25, 49])
+@pytest.mark.parametrize("profile", ["flat", "broad top", "rise, then linear fall of 12 %"])
+def test_profiles_with_nothing_to_find_are_seldom_found(script, profile, layers):
+    curve = script("operating_curve")
+    row = curve.measure(curve.Case(profile, layers, 0.06, "known", 60))
+    assert not row["has_feature"]
+    assert row["minimum"] + row["plateau"] <= ALLOWED
+
+
+def test_errors_that_are_a_third_of_the_true_ones_break_the_promise(script, monkeypatch):
+    """The bound above can be missed: it holds because of the errors, not because nothing is ever
+    found.
+    """
+    curve = script("operating_curve")
+    careful = curve.semantic_layer
+
+    def careless(profile):
+        return careful(profile.assign(id_err=profile["id_err"] / 3))
+
+    monkeypatch.setattr(curve, "semantic_layer", careless)
+    row = curve.measure(curve.Case("flat", 49, 0.06, "known", 30))
+    assert row["minimum"] + row["plateau"] > ALLOWED
+
+
+@pytest.mark.parametrize("errors", ["known", "scatter", "jackknife"])
+def test_a_clear_minimum_is_found_where_it_is_whatever_the_errors_come_from(script, errors):
+    curve = script("operating_curve")
+    row = curve.measure(curve.Case("minimum of 40 %", 25, 0.03, errors, 20))
+    assert row["minimum"] >= 0.9
+    assert row["covered"] >= 0.9
+    assert row["offset"] <= 1
+
+
+def test_a_plateau_is_found_when_the_noise_allows_to_show_that_it_is_level(script):
+    curve = script("operating_curve")
+    assert curve.measure(curve.Case("plateau", 25, 0.005, "known", 20))["plateau"] >= 0.9
+    assert curve.measure(curve.Case("plateau", 25, 0.03, "known", 20))["plateau"] <= 0.1
+
+
+def test_known_profiles_have_the_features_that_they_are_sorted_by():
+    depth = np.linspace(0, 1, 101)
+    after = depth >= known_profiles.PEAK
+    for name, shape in known_profiles.WITH.items():
+        ids = shape(depth)
+        assert ids.max() == pytest.approx(known_profiles.TOP)
+        assert np.all(np.diff(ids[~after]) > 0), name
+        assert ids[after].min() < 0.95 * known_profiles.TOP, name
+    for name, shape in known_profiles.WITHOUT.items():
+        steps = np.sign(np.diff(shape(depth)).round(9))
+        turns = np.diff(steps[steps != 0])
+        # Once down, never up again.
+        assert not (turns > 0).any(), name
+
+
+# ------------------------------------------------------------------------------------ certificates
+
+
+def test_the_validation_certifies_a_sphere_and_counts_a_mixture_as_wrong(script):
+    scale = script("validate_scale")
+    rng = np.random.default_rng(0)
+    sphere = next(cloud for cloud in scale.shapes(2, rng) if cloud[0] == "sphere")
+    row = scale.read(*sphere)
+    assert (row["certified"], row["wrong"]) == (True, False)
+    assert row["id"] == pytest.approx(2, rel=0.05)
+    wrong_truth = scale.read("sphere", np.nan, sphere[2])
+    assert wrong_truth["certified"] and wrong_truth["wrong"]
+    refused = scale.read("mixture", np.nan, scale.mixture(1, 3, 0.5, rng))
+    assert not refused["certified"] and not refused["wrong"]
+    assert refused["refused"] in {"scale", "law"}
+
+
+# ------------------------------------------------------------------------------------------- tables
+
+
+def test_a_quick_run_writes_nothing(script, tmp_path):
+    timing = script("timing")
+    parser = timing.table_arguments("", "operating_curve")
+    table = pd.DataFrame({"found": [0.0]})
+    assert parser.parse_args([]).out == REPOSITORY / "book/results/operating_curve"
+    timing.write_unless_quick(parser.parse_args(["--quick", "--out", str(tmp_path)]), "t", table)
+    assert not list(tmp_path.iterdir())
+    timing.write_unless_quick(parser.parse_args(["--out", str(tmp_path)]), "t", table)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_the_tables_of_the_book_are_of_the_cases_that_the_scripts_measure(script):
+    curve = script("operating_curve")
+    table = pd.read_csv(REPOSITORY / "book/results/operating_curve/operating_curve.csv")
+    columns = ["profile", "layers", "noise", "errors", "draws"]
+    expected = pd.DataFrame(curve.cases(curve.DRAWS, curve.FEWER_DRAWS))
+    pd.testing.assert_frame_equal(table[columns], expected[columns])
+    without = table[~table["has_feature"]]
+    assert (without["minimum"] + without["plateau"]).max() <= ALLOWED
