@@ -33,12 +33,8 @@ second_cloud = "untrained"  # | Which of that run's clouds.
 k = 10  # at least 1 | Neighbours that are compared.
 n_permutations = 20  # at least 1 | Orders of the samples that chance is read from.
 some_layers = 12  # at least 2 | Layers of each, for imbalance, CKA and permutations.
-rank_samples = (
-    1500  # at least 10 | Samples whose ranks the information imbalance needs.
-)
-decimation = (
-    4  # at least 1 | TwoNN keeps one point in so many, where there is no table.
-)
+rank_samples = 1500  # at least 10 | Samples of the information imbalance.
+decimation = 4  # at least 1 | TwoNN's, where there is no table: one point in so many.
 seed = 0  # at least 0 | Of permutations and of the choice of samples.
 device = "auto"  # | auto, cpu, cuda, or one GPU of several such as cuda:1.
 
