@@ -197,14 +197,13 @@ figures.meaning(named, note)
 # %%
 own = cases[cases.label_set == sign.OWN]
 fresh = own[~own.model.isin(suggested_by)]
-network = ["weights", "dataset"]
 tests = {
     "1 over data sets": sign.permutation_test(own, alpha=alpha, seed=seed),
     "2 without those that suggested it": sign.permutation_test(
         fresh, alpha=alpha, seed=seed
     ),
     "3 other labels, same samples": sign.permutation_test(
-        cases, within=network, alpha=alpha, seed=seed
+        cases, within=sign.NETWORK, alpha=alpha, seed=seed
     ),
     "4 chance taken off": sign.permutation_test(
         own, against="share_above_chance", alpha=alpha, seed=seed
@@ -255,7 +254,7 @@ summary.rename(columns=sign.CHOICES).round(3)
 known = cases.share.notna()
 numbers = {
     "n-cases": len(cases),
-    "n-networks": len(cases.drop_duplicates(network)),
+    "n-networks": len(cases.drop_duplicates(sign.NETWORK)),
     "n-known": int(known.sum()),
     "n-negative": int((cases.high < 0).sum()),
     "n-positive": int((cases.low > 0).sum()),

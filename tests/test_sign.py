@@ -55,11 +55,12 @@ def test_the_published_curves_have_the_signs_that_raised_the_question():
     assert cases.share.isna().all()
 
 
-def put_run(name, weights="w", n=1000, baselines=True, label_set=None):
+def put_run(name, weights="w", n=1000, baselines=True, label_set=None, **facts):
     """Tables of a run whose overlap falls where its dimension rises."""
     folder = RunPaths(name).results
     made = {"n_blocks": 12, "n_samples": n, "scale_rule": "auto", "dataset": "d"}
-    io.write_json(folder / "provenance.json", made | {"weights": weights, "model": name})
+    made |= {"weights": weights, "model": name} | facts
+    io.write_json(folder / "provenance.json", made)
     ids = 5 + np.sin(LAYERS)
     profile = pd.DataFrame({"layer": LAYERS, "id": ids, "id_err": 0.1, "rule": "auto"})
     io.write_table(folder / "id_profile.csv", profile)
@@ -117,6 +118,29 @@ def test_runs_of_the_same_weights_and_data_count_once_and_stay_together(root):
     put_run("small", n=500)
     (RunPaths("small").results / "label_sets.csv").unlink()
     assert sorted(sign.once(sign.measured_cases(10)).model) == ["large", "other"]
+
+
+def counted(*names):
+    cases = sign.once(sign.measured_cases(10))
+    return sorted(set(cases.model) & set(names))
+
+
+def test_one_network_on_two_folders_of_images_is_two_cases(root):
+    put_run("clips", dataset="hf-image", inputs="aa")
+    put_run("clothes", dataset="hf-image", inputs="bb")
+    put_run("again", dataset="hf-image", inputs="bb", n=500)
+    assert counted("clips", "clothes", "again") == ["clips", "clothes"]
+    # A variant reads the run's own samples, if fewer of them.
+    put_run("clips--few", dataset="hf-image", inputs="cc", n=100)
+    assert counted("clips", "clips--few") == ["clips"]
+
+
+def test_a_run_without_a_digest_is_the_network_of_its_name(root):
+    put_run("new", weights="digest", model="net.safetensors", n=10)
+    put_run("old", weights=None, model="net.safetensors", n=5)
+    assert counted("new", "old") == ["new"]
+    put_run("older", weights=None, model="another")
+    assert counted("new", "older") == ["new", "older"]
 
 
 # -------------------------------------------------------------------------------------------- tests

@@ -42,8 +42,11 @@ INPUTS = (  # baselines that are the network's own input, as the runs' tables na
     *("residues", "dipeptides"),
 )
 CHOICES = {"peak": "highest ID", "minimum": "least ID after it", "middle": "middle layer"}
+# Names of data sets that say only how samples were read: two runs may mean different samples.
+GENERIC = ("hf-image", "hf-text", "table", "fasta", "brought")
+NETWORK = ["weights", "samples"]  # columns that say which cases have one profile between them
 COLUMNS = [
-    *("model", "source", "dataset", "label_set", "n_classes", "weights", "n_samples"),
+    *("model", "source", "dataset", "samples", "label_set", "n_classes", "weights", "n_samples"),
     *("rho", "low", "high", "sample_low", "sample_high", "n_layers", "n_effective"),
     *("input", "input_overlap", "best_overlap", "chance", "share", "share_above_chance"),
     *CHOICES,
@@ -149,7 +152,8 @@ def published_cases(curves: pd.DataFrame, datasets: dict[str, str]) -> pd.DataFr
         if found is not None:
             start = next((name for name in datasets if model.startswith(name)), "")
             about = {"model": model, "source": "published", "weights": model, "label_set": OWN}
-            rows.append(about | {"dataset": datasets.get(start, model)} | found)
+            dataset = datasets.get(start, model)
+            rows.append(about | {"dataset": dataset, "samples": dataset} | found)
     return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
 
@@ -186,7 +190,7 @@ def measured_cases(k: int, folder: str | Path | None = None) -> pd.DataFrame:
             about = _about(folder / run) | {"label_set": label_set, "source": "this book"}
             about |= {name: part[name].iloc[0] for name in ("n_classes", "chance")}
             rows.append(about | found | _share(inputs, run, label_set, found, about["chance"]))
-    return pd.DataFrame(rows).reindex(columns=COLUMNS)
+    return _identified(pd.DataFrame(rows)).reindex(columns=COLUMNS)
 
 
 def _about(folder: Path) -> dict:
@@ -196,10 +200,34 @@ def _about(folder: Path) -> dict:
     return {
         "model": folder.name,
         "dataset": made.get("dataset"),
-        # Earlier versions wrote no digest of the weights; then the name has to do.
-        "weights": made.get("weights") or made.get("model"),
+        "inputs": made.get("inputs"),
+        "weights": made.get("weights"),
+        "network_name": made.get("model"),
         "n_samples": made.get("n_samples"),
     }
+
+
+def _identified(cases: pd.DataFrame) -> pd.DataFrame:
+    """Cases whose `weights` and `samples` are equal where network and data set are.
+
+    Tables of an earlier version have no digest of the weights: such a run is the network of another
+    run of that name, or else its name has to do. A named data set is one, however many of its
+    samples were read. Of files of the reader's own only the digest says which they are, and a
+    variant of a run reads what the run reads.
+    """
+    if cases.empty:
+        return cases
+    digests = cases.dropna(subset="weights").drop_duplicates("network_name")
+    by_name = digests.set_index("network_name").weights
+    named = cases.network_name.map(by_name).fillna(cases.network_name)
+    cases["weights"] = cases.weights.fillna(named)
+    base = cases.model.str.partition("--")[0]
+    own_inputs = cases.drop_duplicates("model").set_index("model").inputs
+    files = base.map(own_inputs).fillna(cases.inputs).fillna(base)
+    generic = cases.dataset.isin(GENERIC)
+    cases["samples"] = cases.dataset.where(~generic, files)
+    cases["dataset"] = cases.dataset.where(~generic, "samples of " + base)
+    return cases
 
 
 def _label_curves(k: int, folder: Path) -> pd.DataFrame:
@@ -276,12 +304,11 @@ def once(cases: pd.DataFrame) -> pd.DataFrame:
 
     All its cases are kept together, since they belong to one profile.
     """
-    network = ["weights", "dataset"]
-    runs = cases.groupby([*network, "model"], dropna=False, sort=False)
+    runs = cases.groupby([*NETWORK, "model"], dropna=False, sort=False)
     size = runs.agg(sets=("label_set", "nunique"), n=("n_samples", "max")).reset_index()
     size = size.sort_values(["sets", "n"], ascending=False, kind="stable")
-    kept = size.drop_duplicates(network)[[*network, "model"]]
-    return cases.merge(kept, on=[*network, "model"])
+    kept = size.drop_duplicates(NETWORK)[[*NETWORK, "model"]]
+    return cases.merge(kept, on=[*NETWORK, "model"])
 
 
 # -------------------------------------------------------------------------------------------- test
