@@ -543,7 +543,7 @@ r1 = near.distances[:, 1]
 law = near_duplicates.pareto_curve(near.mus[:, 0])
 
 # %% mystnb={"figure": {"name": "{{run}}-fig-ratios", "caption": "The layer at which the choice of the fraction matters most. Left: distances to the nearest neighbour over their median; near-copies make a heap at the left end. Right: the ratios against the Pareto law of one dimension; near-copies bend the upper end away from the line."}, "image": {"alt": "Histogram of nearest distances, and minus log of one minus F against log mu with a straight line"}}
-figures.ratio_law(r1 / np.median(r1), law, note=made_from)
+figures.ratio_law(r1 / np.median(r1[r1 > 0]), law, note=made_from)
 
 # %% [markdown] tags=["only-ratios_doubtful"]
 # ```{warning}

@@ -68,5 +68,5 @@ def test_too_few_neighbours_or_ratios_are_refused(cloud):
         nd.near_duplicates(nearest_neighbors(cloud, 5, 2, "cpu"))
     with pytest.raises(UserError, match="between 0 and 1"):
         nd.near_duplicates(nearest_neighbors(cloud, 20, 2, "cpu"), share=2)
-    with pytest.raises(UserError, match="50 or more"):
+    with pytest.raises(UserError, match="20 or more"):
         nd.pareto_test(np.full(100, np.inf))

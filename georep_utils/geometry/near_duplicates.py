@@ -32,7 +32,7 @@ from georep_utils.io import UserError
 FRACTIONS = (0.8, 0.9, 0.98)
 # fractions that differ by a fifth: five times what independent ratios of 2,000 points do
 DISAGREEMENT = 0.2
-FEWEST = 50  # ratios, for a test to see anything
+FEWEST = 20  # usable ratios, as many as any estimate of a dimension needs here
 REFERENCE_DRAWS = 500  # samples of the law behind a p value: known to 0.01 at 0.05
 
 

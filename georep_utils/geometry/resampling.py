@@ -216,7 +216,9 @@ def halves(neighbors: Neighbors, groups: np.ndarray, k: int) -> Iterator[tuple[H
             "the same order"
         )
     of_neighbors = groups[indices]
-    for first in half_samples(int(groups.max()) + 1):
+    # Of a subset of the samples the last groups may have no member.
+    n_groups = next(n for n in GROUP_NUMBERS if n > groups.max())
+    for first in half_samples(n_groups):
         yield tuple(
             _half(side, groups, indices, distances, of_neighbors, k) for side in (first, ~first)
         )
