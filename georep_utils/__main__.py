@@ -70,6 +70,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--only", action="append", metavar="NN", help="this notebook only; may be repeated"
     )
+    run.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="execute up to N notebooks at a time, where they don't need each other",
+    )
     commands.add_parser("list", help="runs, variants, pages and clouds, and what is out of date")
     commands.add_parser("book", help="build the html from the executed notebooks")
     clean = commands.add_parser("clean", help="remove what a run computed and no other run uses")
@@ -112,7 +119,7 @@ def command_run(given: argparse.Namespace) -> None:
     if given.variant is not None:
         run = runs.variant_of(run, given.variant, overrides)
         overrides = {}
-    done = stages.run(run, overrides, given.only, given.start, before=cost.check)
+    done = stages.run(run, overrides, given.only, given.start, before=cost.check, jobs=given.jobs)
     print(f"{run['name']}: {', '.join(done) if done else 'nothing had changed'}")
 
 

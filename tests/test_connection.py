@@ -49,6 +49,7 @@ def test_a_pause_is_stated_as_a_date():
 @pytest.mark.parametrize(
     "header, least, most",
     [("7", 7, 7), ("100000", 120, 120), (http_date(10**6), 120, 120), ("", 0.01, 0.01)],
+    ids=["seconds", "too many", "a date", "nothing"],
 )
 def test_the_pause_that_a_busy_server_asks_for_is_kept(tree, monkeypatch, header, least, most):
     pauses = []

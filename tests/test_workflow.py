@@ -446,6 +446,59 @@ def test_a_second_process_waits_for_the_first(lived_in):
     assert house.executed() == ["sum", "sum"]
 
 
+def test_notebooks_that_need_nothing_of_each_other_run_side_by_side(lived_in):
+    house = lived_in
+    # Each of the two waits until it has seen the other: one after the other they would not end.
+    meeting = """# ---
+# jupyter:
+#   georep:
+#     after: [{needed}]
+# ---
+
+# %% tags=["parameters"]
+run = "tiny"
+
+# %%
+import time
+from pathlib import Path
+
+Path("{own}.here").touch()
+began = time.time()
+while not Path("{other}.here").exists():
+    assert time.time() - began < 60
+    time.sleep(0.05)
+with open("log.txt", "a") as log:
+    log.write("met ")
+"""
+    for own, other in (("03_left", "04_right"), ("04_right", "03_left")):
+        text = meeting.format(needed="02_sum", own=own, other=other)
+        (house.root / f"notebooks/{own}.py").write_text(text)
+    notebooks = ["01_count", "02_sum", "03_left", "04_right"]
+    house.write_run("tiny", notebooks=notebooks)
+    script = "import sys; from georep_utils.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "run", "tiny", "--from", "01", "--jobs", "2"],
+        cwd=house.root,
+        env=os.environ | {"PYTHONPATH": str(house.root)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    # The first two need each other, and keep their order.
+    assert house.executed() == ["count", "sum", "met", "met"]
+    assert f"tiny: {', '.join(notebooks)}" in done.stdout
+
+
+def test_what_a_notebook_comes_after_is_said_in_its_header(house):
+    listed = ["01_count", "02_sum"]
+    assert stages.needs("02_sum", listed) == ["01_count"]
+    text = (house.root / "notebooks/02_sum.py").read_text()
+    header = "# ---\n# jupyter:\n#   georep:\n#     after: []\n# ---\n\n"
+    (house.root / "notebooks/02_sum.py").write_text(header + text)
+    assert stages.needs("02_sum", listed) == []
+
+
 def test_a_killed_run_leaves_nothing_half_done(lived_in):
     house = lived_in
     script = "from georep_utils.__main__ import main; main(['run', 'tiny', '--from', '01'])"

@@ -94,7 +94,8 @@ def as_page(notebook, run: str, declared: Mapping[str, Parameter] | None = None)
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
     notebook.cells = cells
-    notebook.metadata.pop("papermill", None)
+    for name in ("papermill", "georep"):
+        notebook.metadata.pop(name, None)
     return notebook
 
 

@@ -16,13 +16,22 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -41,6 +50,7 @@ from georep_utils.workflow.runs import (
 )
 
 KEPT_RESULTS = 8  # of each stage; the oldest go first
+WATCH_SECONDS = 0.5  # between two looks at whether the process that gave the work still lives
 
 
 # ------------------------------------------------------------------------------------------- keys
@@ -194,6 +204,7 @@ def run(
     notebooks: Sequence[str] | None = None,
     start: str = "",
     before: Callable[[Mapping], None] | None = None,
+    jobs: int = 1,
 ) -> list[str]:
     """Run the notebooks of a run as far as something changed; the names of those executed.
 
@@ -204,6 +215,8 @@ def run(
     notebooks : only these, by number or name.
     start : execute from this number on, changed or not.
     before : called with all parameters of each notebook, once, before the first is executed.
+    jobs
+        How many notebooks may be executed at the same time, as far as they don't need each other.
 
     Raises
     ------
@@ -214,6 +227,8 @@ def run(
     """
     given = parameters_of(run, overrides)
     complete = all_parameters(run, overrides)
+    if jobs < 1:
+        raise UserError(f"jobs is {jobs}; expected at least 1 notebook at a time")
     for prefix in [*(notebooks or []), *([start] if start else [])]:
         if not any(notebook.startswith(str(prefix)) for notebook in given):
             known = ", ".join(given)
@@ -223,32 +238,152 @@ def run(
     with io.lock(paths.work / ".lock", f"running {run['name']}"):
         io.write_json(paths.work / "overrides.json", dict(overrides or {}))
         check = None if before is None else partial(before, complete)
-        return _run_stages(paths, given, notebooks, start, check)
+        before_of = {notebook: needs(notebook, list(given)) for notebook in given}
+        stages = _Stages(paths, given, notebooks, start, check, before_of)
+        return stages.run(jobs)
 
 
-def _run_stages(paths: RunPaths, given: Mapping, notebooks, start: str, before) -> list[str]:
-    executed: list[str] = []
-    facts: dict[str, bool] = {}
-    forced = False
-    for notebook, parameters in given.items():
-        forced = forced or (bool(start) and notebook.startswith(start))
-        chosen = notebooks is None or any(notebook.startswith(str(name)) for name in notebooks)
-        shelf = Shelf(paths, notebook)
-        page = paths.pages / f"{notebook}.ipynb"
-        result = shelf.current(page)
-        if chosen:
-            key = stage_key(notebook, parameters)
-            result = None if forced else shelf.find(key, facts)
-            if result is None:
-                if before is not None and not executed:
-                    before()
-                print(f"{paths.run}: {notebook}", flush=True)
-                result = execute(notebook, parameters, paths, key, facts)
-                executed.append(notebook)
-            result.put_back(page)
+@dataclass
+class _Stages:
+    """The notebooks of one run on their way.
+
+    before_of: notebook -> those that have to be settled before it (`needs`).
+    known: notebook -> facts that it and those before it found out, once it is settled.
+    """
+
+    paths: RunPaths
+    given: Mapping[str, Mapping]
+    notebooks: Sequence[str] | None
+    start: str
+    before: Callable[[], None] | None
+    before_of: Mapping[str, list[str]]
+    known: dict[str, dict[str, bool]] = field(default_factory=dict)
+    executed: list[str] = field(default_factory=list)
+
+    def run(self, jobs: int) -> list[str]:
+        """Settle all notebooks, up to `jobs` of them at a time; the names of those executed."""
+        waiting = list(self.given)
+        running: dict[Future, str] = {}
+        failure = None
+        with _executor(jobs) as pool:
+            while running or (waiting and failure is None):
+                ready = [name for name in waiting if self._is_ready(name)]
+                if ready and failure is None and len(running) < jobs:
+                    waiting.remove(ready[0])
+                    self._begin(ready[0], pool, running)
+                    continue
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    notebook = running.pop(future)
+                    # What runs beside a notebook that failed is let finish: it is kept.
+                    if future.exception() is None:
+                        self._settle(notebook, future.result())
+                    else:
+                        failure = failure or future.exception()
+        if failure is not None:
+            raise failure
+        return [notebook for notebook in self.given if notebook in self.executed]
+
+    def _is_ready(self, notebook: str) -> bool:
+        return all(other in self.known for other in self.before_of[notebook])
+
+    def _begin(self, notebook: str, pool: Executor, running: dict[Future, str]) -> None:
+        """Find the result of a notebook, or start its execution."""
+        shelf = Shelf(self.paths, notebook)
+        if not self._is_chosen(notebook):
+            self._settle(notebook, shelf.current(self._page(notebook)))
+            return
+        facts = self._facts_before(notebook)
+        key = stage_key(notebook, self.given[notebook])
+        result = None if self._is_forced(notebook) else shelf.find(key, facts)
         if result is not None:
-            facts = facts | result.facts
-    return executed
+            self._settle(notebook, result)
+            return
+        if self.before is not None and not self.executed:
+            self.before()
+        print(f"{self.paths.run}: {notebook}", flush=True)
+        self.executed.append(notebook)
+        work = pool.submit(execute, notebook, self.given[notebook], self.paths, key, facts)
+        running[work] = notebook
+
+    def _settle(self, notebook: str, result: Result | None) -> None:
+        """Put page and tables of a result in their places, and remember its facts."""
+        found: Mapping[str, bool] = {}
+        if result is not None:
+            found = result.facts
+            if self._is_chosen(notebook):
+                result.put_back(self._page(notebook))
+        self.known[notebook] = self._facts_before(notebook) | found
+
+    def _facts_before(self, notebook: str) -> dict[str, bool]:
+        facts: dict[str, bool] = {}
+        for other in self.before_of[notebook]:
+            facts |= self.known[other]
+        return facts
+
+    def _page(self, notebook: str) -> Path:
+        return self.paths.pages / f"{notebook}.ipynb"
+
+    def _is_chosen(self, notebook: str) -> bool:
+        if self.notebooks is None:
+            return True
+        return any(notebook.startswith(str(name)) for name in self.notebooks)
+
+    def _is_forced(self, notebook: str) -> bool:
+        """Whether the notebook stands at or behind the one to start from."""
+        order = list(self.given)
+        first = [i for i, name in enumerate(order) if self.start and name.startswith(self.start)]
+        return bool(first) and order.index(notebook) >= first[0]
+
+
+def needs(notebook: str, listed: Sequence[str]) -> list[str]:
+    """The notebooks of a run that have to come before one of them.
+
+    A notebook says in its header which ones it comes after:
+
+        # jupyter:
+        #   georep:
+        #     after: [02_extract]
+
+    One that says nothing comes after all that stand before it in the list.
+    """
+    earlier = list(listed[: listed.index(notebook)])
+    about = jupytext.read(notebook_file(notebook)).metadata.get("georep", {})
+    if "after" not in about:
+        return earlier
+    return [other for other in earlier if other in about["after"]]
+
+
+class _Here(Executor):
+    """Does each task at once, in this process."""
+
+    def submit(self, function, /, *arguments) -> Future:
+        done: Future = Future()
+        try:
+            done.set_result(function(*arguments))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+def _executor(jobs: int) -> Executor:
+    """Where notebooks are executed: here, or in `jobs` processes that end with this one."""
+    if jobs == 1:
+        return _Here()
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, context, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """Watch the process that started this one, and end when it does, however it does."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def execute(
