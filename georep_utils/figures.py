@@ -1943,3 +1943,67 @@ def rival_choices(choices: pd.DataFrame, note: str = "") -> Figure:
     axis.grid(axis="y", color="#e8e8e8")
     _legend(axis, columns=4)
     return _note(figure, note)
+
+
+# ---------------------------------------------------------------------------- real models (16)
+
+
+def runs_with_controls(
+    curves: pd.DataFrame,
+    bands: pd.DataFrame,
+    levels: pd.DataFrame,
+    marks: Mapping[str, tuple[float, float, float]],
+    label: str,
+    note: str = "",
+) -> Figure:
+    """One quantity against relative depth, a panel a run, with what it is held against.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Columns run, depth, value, error.
+    bands : DataFrame
+        Columns run, depth, low, high: where the untrained networks lie.
+    levels : DataFrame
+        Columns run, name, value: what the input reaches.
+    marks : mapping
+        Depth, and lowest and highest depth, of a layer that is singled out in a run.
+    label : str
+        Of the quantity.
+    """
+    runs = list(curves.groupby("run", sort=False))
+    figure, axes = _panel_for_each(len(runs), height=3.6)
+    for axis, (run, curve) in zip(axes, runs, strict=True):
+        band = bands[bands.run == run]
+        _run_with_untrained(axis, run, curve, band)
+        of_input = levels[levels.run == run]
+        _levels(axis, of_input["name"], of_input["value"])
+        if run in marks:
+            _mark_layer(axis, marks[run][0], "singled out by the ID", *marks[run][1:])
+        _from_zero(axis, label)
+        _depth_axis(axis, "relative depth")
+        _legend(axis, _text(run), columns=2)
+    return _note(figure, note)
+
+
+def overlap_maps(maps: Mapping[str, pd.DataFrame], k: int, note: str = "") -> Figure:
+    """Neighbourhood overlap of all pairs of layers, a panel a pair of clouds.
+
+    Parameters
+    ----------
+    maps : mapping
+        Name of a pair to a table: index the layers of the first cloud, columns those of the second.
+    """
+    figure, axes = _panel_for_each(len(maps), height=3.4)
+    for axis, (name, table) in zip(axes, maps.items(), strict=True):
+        picture = axis.imshow(table.T, origin="lower", aspect="auto", interpolation="none", vmin=0)
+        for which, layers in (("x", table.index), ("y", table.columns)):
+            every = max(1, -(-len(layers) // 7))
+            places = range(0, len(layers), every)
+            getattr(axis, f"set_{which}ticks")(places, [str(layer) for layer in layers[::every]])
+        axis.set(xlabel="layer of the first", ylabel="layer of the second")
+        axis.set_title(_text(name), loc="left")
+        places = table.columns.get_indexer(table.idxmax(axis=1))
+        axis.plot(range(len(table)), places, "o", color="white", mec="black", ms=4)
+        figure.colorbar(picture, ax=axis, pad=0.02, label=rf"$\chi^{{l,m}}_{{{k}}}$")
+    return _note(figure, note)

@@ -186,19 +186,25 @@ pictures = previews.pictures(data, np.stack(nearest, axis=1))
 
 # %% tags=["only-images", "hide-input"] mystnb={"figure": {"name": "{{run}}-fig-neighbours", "caption": "Four queries, each with its five nearest neighbours at the first layer, in the middle of the network and at the final norm. The query stands first."}, "image": {"alt": "Rows of images: a query followed by its nearest neighbours, for three layers"}}
 note = f"{run}: {trained.model}, {trained.dataset}, N = {n:,}; measured here"
-figures.neighbour_pictures(pictures, depths, note)
+near_pictures = figures.neighbour_pictures(pictures, depths, note)
+io.write_figure(paths.results / "neighbours.svg", near_pictures)
+near_pictures
 
 # %% tags=["only-text"]
 queries = np.linspace(0, n - 1, 6).astype(int)
 nearest = {d: trained.neighbors(d).indices[queries, 1] for d in depths}
 shown = {f"nearest at layer {d}": previews.lines(data, nearest[d]) for d in depths}
-pd.DataFrame({"text": previews.lines(data, queries)} | shown)
+nearest_texts = pd.DataFrame({"text": previews.lines(data, queries)} | shown)
+io.write_table(paths.results / "neighbours.csv", nearest_texts)
+nearest_texts
 
 # %% tags=["only-protein"]
 queries = np.linspace(0, n - 1, 6).astype(int)
 nearest = {d: trained.neighbors(d).indices[queries, 1] for d in depths}
 shown = {f"nearest at layer {d}": previews.lines(data, nearest[d]) for d in depths}
-pd.DataFrame({"sequence": previews.lines(data, queries)} | shown)
+nearest_sequences = pd.DataFrame({"sequence": previews.lines(data, queries)} | shown)
+io.write_table(paths.results / "neighbours.csv", nearest_sequences)
+nearest_sequences
 
 # %% [markdown]
 # ## Distances and norms, layer by layer

@@ -66,9 +66,9 @@ paths = io.RunPaths(run)
 #
 # The same texts are read three times: *as written*; with the words of each text *shuffled*, so that
 # it keeps its words and loses their order; and with *random words*, as many as before, drawn from
-# all texts together, so that nothing belongs to one text but its length. It has been reported that
-# a peak of the dimension shrinks when words are shuffled {cite}`valeriani2023`; look whether it
-# does here.
+# all texts together, so that nothing belongs to one text but its length. Language models that are
+# read at the last token have been reported to have one peak of the dimension, which shrinks on
+# texts without order {cite}`cheng2025`; look whether it does here.
 
 
 # %%
