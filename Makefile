@@ -44,6 +44,7 @@ $(READY): requirements.txt
 
 book: $(READY)
 	$(IN) -m georep_utils run igpt-mini --jobs 2
+	$(IN) -m georep_utils run compare-igpt-mini
 	$(IN) -m georep_utils run paper --jobs 2
 	$(IN) -m georep_utils book
 
@@ -72,6 +73,6 @@ lock: $(READY)
 	  mv $$file.new $$file; echo "$$file"; done
 
 clean:
-	@if [ -x $(IN) ]; then for run in igpt-mini paper; do $(IN) -m georep_utils clean $$run; done; fi
+	@if [ -x $(IN) ]; then for run in igpt-mini compare-igpt-mini paper; do $(IN) -m georep_utils clean $$run; done; fi
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis
 	find georep_utils tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
