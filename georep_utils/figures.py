@@ -826,7 +826,9 @@ def ceiling(table: pd.DataFrame, lowest: float, highest: float, note: str = "") 
     return _note(figure, note)
 
 
-def training_dynamics(dynamics: pd.DataFrame, label_k: int, note: str = "") -> Figure:
+def training_dynamics(
+    dynamics: pd.DataFrame, label_k: int, note: str = "", baselines: pd.DataFrame | None = None
+) -> Figure:
     """The paper's Fig. 3 for one run: dimension and label overlap at checkpoints of one training.
 
     Parameters
@@ -835,6 +837,8 @@ def training_dynamics(dynamics: pd.DataFrame, label_k: int, note: str = "") -> F
         Columns checkpoint (in the order of training), depth, id, id_err, label_overlap.
     label_k : int
         Number of neighbours of the label overlap.
+    baselines : DataFrame, optional
+        What the input reaches: columns baseline, id, label_overlap.
     """
     cases = list(dynamics.groupby("checkpoint", sort=False))
     shades = _shades("plasma", len(cases))
@@ -842,7 +846,12 @@ def training_dynamics(dynamics: pd.DataFrame, label_k: int, note: str = "") -> F
         {"colour": shades[i], "label": name, "marker": MARKERS[i % len(MARKERS)]}
         for i, (name, _) in enumerate(cases)
     ]
-    return _note(_id_and_overlap(cases, styles, label_k, "trained for"), note)
+    figure = _id_and_overlap(cases, styles, label_k, "trained for")
+    if baselines is not None:
+        for axis, column in zip(figure.axes, ["id", "label_overlap"], strict=False):
+            _levels(axis, baselines.baseline, baselines[column])
+            _legend(axis)
+    return _note(figure, note)
 
 
 def listening_places(

@@ -47,7 +47,7 @@ import pandas as pd
 from myst_nb import glue
 
 from georep_utils import clouds, figures, io
-from georep_utils.data import datasets
+from georep_utils.data import baselines, datasets
 from georep_utils.geometry.neighbors import largest_range
 from georep_utils.geometry.quick_profile import overlap_error, quick_profile, top_range
 from georep_utils.models import likelihood, load
@@ -135,6 +135,23 @@ for name, cloud in found.items():
     table["depth"] = table.layer / cloud.n_blocks
     tables.append(table.assign(checkpoint=name, n_samples=n))
 
+# %% [markdown]
+# And the input itself, before any network, read in the same way: what it reaches needs no training
+# to explain it.
+
+# %%
+last_source = source_of(list(checkpoints.values())[-1])
+given = clouds.represent_input(data, baselines.of(data, last_source))
+given = clouds.find_neighbors(given, label_k, largest, device)
+
+# %%
+layers = {layer: given[layer] for layer in given.layers}
+near = {layer: given.neighbors(layer) for layer in given.layers}
+of_input = quick_profile(layers, near, data.labels, decimation, label_k, seed, device)
+names = dict(zip(given.layers, given.layer_names, strict=True))
+of_input["baseline"] = of_input.layer.map(names)
+of_input.set_index("baseline")[["id", "id_err", "label_overlap"]].round(3)
+
 # %% tags=["hide-input"]
 columns = ["checkpoint", "layer", "depth", "id", "id_err", "label_overlap", "n_samples"]
 dynamics = pd.concat(tables)[columns]
@@ -148,11 +165,11 @@ for row in dynamics[dynamics.id.isna()].itertuples():
 # still, in ImageGPT, a second peak. In {numref}`{{run}}-fig-dynamics`, look first at the *height*
 # of the curves and then at their *shape*; the two need not change together, nor at the same time.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-dynamics", "caption": "The paper's Fig. 3, for this run: intrinsic dimension and, where there are labels, label overlap against relative depth, from the first checkpoint (dark) to the last one (bright)."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth, a curve a checkpoint"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-dynamics", "caption": "The paper's Fig. 3, for this run: intrinsic dimension and, where there are labels, label overlap against relative depth, from the first checkpoint (dark) to the last one (bright). Dotted, at no depth: what the input itself reaches."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth, a curve a checkpoint"}}
 samples = f"{data.name}, N = {n:,}"
 called = load.without_place(model)
 note = f"{run}: {called}, {samples}; TwoNN, N/n = {decimation}; measured here"
-figures.training_dynamics(dynamics, label_k, note)
+figures.training_dynamics(dynamics, label_k, note, of_input)
 
 # %% [markdown]
 # ## What changes
@@ -225,7 +242,14 @@ for name in ("mean_id", "lowest_id", "highest_id", "top_from", "top_to"):
     glue(f"first-{name}", float(first[name]), display=False)
     glue(f"last-{name}", float(last[name]), display=False)
 
+# %% tags=["hide-input"]
+inputs = of_input.set_index("baseline")
+glue("input-id", float(inputs.id.max()), display=False)
+glue("input-id-name", str(inputs.id.idxmax()), display=False)
+
 # %% tags=["only-labels", "hide-input"]
+glue("input-overlap", float(inputs.label_overlap.max()), display=False)
+glue("input-overlap-name", str(inputs.label_overlap.idxmax()), display=False)
 glue("first-overlap", float(first.best_overlap), display=False)
 glue("last-overlap", float(last.best_overlap), display=False)
 
@@ -245,6 +269,8 @@ glue("last-overlap", float(last.best_overlap), display=False)
 # - It changes how much the layers differ. In the first checkpoint the dimension lies between
 #   {glue:text}`first-lowest_id:.1f` and {glue:text}`first-highest_id:.1f`, in the last between
 #   {glue:text}`last-lowest_id:.1f` and {glue:text}`last-highest_id:.1f`.
+# - The input itself has a dimension of {glue:text}`input-id:.1f` by the same reading
+#   (*{glue:text}`input-id-name`*, the highest of those compared).
 # - Layers that can't be told from the highest one lie between relative depths
 #   {glue:text}`first-top_from:.2f` and {glue:text}`first-top_to:.2f` in the first checkpoint, and
 #   between {glue:text}`last-top_from:.2f` and {glue:text}`last-top_to:.2f` in the last. Is a
@@ -252,6 +278,5 @@ glue("last-overlap", float(last.best_overlap), display=False)
 
 # %% [markdown] tags=["only-labels"]
 # - The best overlap with labels is {glue:text}`first-overlap:.2f` in the first checkpoint and
-#   {glue:text}`last-overlap:.2f` in the last. Labels took no part in the training. What an
-#   untrained network reaches is due to the samples themselves: images of one class look alike, and
-#   random weights do not undo that.
+#   {glue:text}`last-overlap:.2f` in the last. Labels took no part in the training. The input itself
+#   ({glue:text}`input-overlap-name`) reaches {glue:text}`input-overlap:.2f` before any of it.
