@@ -257,7 +257,8 @@ def _sizes_and_times(plan: Plan, data, model) -> list[str]:
         f"layers         {len(widths)} of width {min(widths)} to {max(widths)}, "
         f"{networks} network(s), and {len(of_input)} array(s) of the input",
         f"02 extract     {stored / 1e9:.2f} GB on disk, "
-        f"{extraction_memory(n_weights) / 1e9:.1f} GB of memory, about {duration(extraction)} on {model.device}",
+        f"{extraction_memory(n_weights) / 1e9:.1f} GB of memory, about {duration(extraction)} on "
+        f"{model.device}",
         f"03 neighbours  {searched / 1e9:.2f} GB on disk, "
         f"{search_memory(n, max(all_widths)) / 1e9:.1f} GB of memory, about {duration(search)}",
         f"04 dimension   a few MB on disk, about {duration(0.4 * search + 10)}",

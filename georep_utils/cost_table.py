@@ -148,9 +148,7 @@ def _row(run: str, fact: pd.Series, parameters: Mapping, speeds: Mapping) -> dic
     for device, measured in speeds.items():
         row[DEVICES[device]] = "not measured"
         if measured is not None:
-            reading = sum(
-                measured.reading_seconds(n, fact.tokens, fact.parameters) for n in reads
-            )
+            reading = sum(measured.reading_seconds(n, fact.tokens, fact.parameters) for n in reads)
             search = sum(measured.search_seconds(n, width) for n in reads for width in widths)
             row[DEVICES[device]] = duration(reading + search)
     return row
