@@ -129,7 +129,9 @@ def table(parameters: Mapping[str, Mapping[str, Mapping]]) -> pd.DataFrame:
 
 def _row(run: str, fact: pd.Series, parameters: Mapping, speeds: Mapping) -> dict:
     reads = readings(fact, parameters)
-    widths = [fact.width] * (fact.blocks + 1) + [fact.outputs] * (fact.outputs > 0)
+    widths = [int(fact.width)] * (int(fact.blocks) + 1)
+    if fact.outputs:
+        widths.append(int(fact.outputs))
     maxk = _value(parameters, "03", "maxk", 50)
     ranks = int(np.log2(_value(parameters, "03", "range_max", 1024)))
     stored = sum(
