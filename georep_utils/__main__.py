@@ -82,7 +82,9 @@ def parser() -> argparse.ArgumentParser:
     clean = commands.add_parser("clean", help="remove what a run computed and no other run uses")
     clean.add_argument("run", help="name of a run, or path of a run file")
     cost = commands.add_parser("cost", help="what a run will download, store and take")
-    cost.add_argument("run", help="name of a run, or path of a run file")
+    cost.add_argument(
+        "run", nargs="?", help="name of a run, or path of a run file; without one, all runs"
+    )
     cost.add_argument("-p", "--parameter", type=assignment, action="append", default=[])
     return top
 
@@ -135,7 +137,7 @@ def command_book(given: argparse.Namespace) -> None:
     from georep_utils.workflow import inventory, pages
 
     inventory.refuse_stale()
-    html = pages.build_html()
+    html = pages.build_html({"cost-table": pages.markdown_table(_cost_rows())})
     print(f"open {html.relative_to(REPOSITORY)}/index.html")
 
 
@@ -148,13 +150,36 @@ def command_clean(given: argparse.Namespace) -> None:
     print(f"{run['name']}: removed {', '.join(removed) or 'nothing, for there was nothing'}")
 
 
+def _cost_rows() -> list[list[str]]:
+    """What the runs of the repository need: a head, and a row a run."""
+    from georep_utils import cost_table
+    from georep_utils.workflow import runs
+
+    read = {name: runs.read_run(name) for name in runs.repository_run_files()}
+    reading = {name: run for name, run in read.items() if "02_extract" in run["notebooks"]}
+    table = cost_table.table({name: runs.all_parameters(run) for name, run in reading.items()})
+    return [list(table.columns), *table.astype(str).to_numpy().tolist()]
+
+
 def command_cost(given: argparse.Namespace) -> None:
-    """Say what a run will download, store and take."""
+    """Say what a run, or each run of the repository, will download, store and take."""
     from georep_utils import cost
     from georep_utils.workflow import runs
 
+    if given.run is None:
+        if given.parameter:
+            raise UserError("-p changes the parameters of a run; name the run")
+        print(_in_columns(_cost_rows()))
+        return
     run = runs.read_run(given.run)
     print(cost.report(runs.all_parameters(run, dict(given.parameter))))
+
+
+def _in_columns(rows: list[list[str]]) -> str:
+    """Rows of cells as lines whose columns stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = [map(str.ljust, row, widths) for row in rows]
+    return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 
 COMMANDS = {

@@ -11,7 +11,7 @@ is named as such.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -248,24 +248,45 @@ def _sizes_and_times(plan: Plan, data, model) -> list[str]:
     maxk = plan.value("03", "maxk", 50)
     ranks = int(np.log2(plan.value("03", "range_max", 1024)))
     all_widths = networks * widths + of_input
-    stored = 4 * n * sum(all_widths)
-    # Indices and distances of maxk neighbours and the point itself; ratios and their radii.
-    searched = n * len(all_widths) * (8 * (maxk + 1) + 4 * (2 * ranks + 1))
-    weights = sum(4 * weight.numel() for weight in model.net.parameters())
+    stored = array_bytes(n, all_widths)
+    searched = neighbor_bytes(n, len(all_widths), maxk, ranks)
+    n_weights = sum(weight.numel() for weight in model.net.parameters())
     search = sum(_search_seconds(n, width, maxk, 2**ranks) for width in all_widths)
-    # A search holds the points twice, and blocks of distances.
-    search_memory = 8 * n * max(all_widths) + 2**29
     extraction = networks * n / rate
     return [
         f"layers         {len(widths)} of width {min(widths)} to {max(widths)}, "
         f"{networks} network(s), and {len(of_input)} array(s) of the input",
-        f"02 extract     {stored / 1e9:.2f} GB on disk, {(weights + 2**30) / 1e9:.1f} GB of "
-        f"memory, about {_duration(extraction)} on {model.device}",
-        f"03 neighbours  {searched / 1e9:.2f} GB on disk, {search_memory / 1e9:.1f} GB of memory, "
-        f"about {_duration(search)}",
-        f"04 dimension   a few MB on disk, about {_duration(0.4 * search + 10)}",
+        f"02 extract     {stored / 1e9:.2f} GB on disk, "
+        f"{extraction_memory(n_weights) / 1e9:.1f} GB of memory, about {duration(extraction)} on "
+        f"{model.device}",
+        f"03 neighbours  {searched / 1e9:.2f} GB on disk, "
+        f"{search_memory(n, max(all_widths)) / 1e9:.1f} GB of memory, about {duration(search)}",
+        f"04 dimension   a few MB on disk, about {duration(0.4 * search + 10)}",
         "other chapters a few MB on disk, under a minute each beyond the clouds that they need",
     ]
+
+
+def array_bytes(n: int, widths: Iterable[int]) -> int:
+    """Bytes of the arrays of n points, one array a width, in float32."""
+    return 4 * n * sum(widths)
+
+
+def neighbor_bytes(n: int, n_layers: int, maxk: int, ranks: int) -> int:
+    """Bytes of the tables of neighbours of n points in so many layers.
+
+    Indices and distances of maxk neighbours and of the point itself; ratios and their radii.
+    """
+    return n * n_layers * (8 * (maxk + 1) + 4 * (2 * ranks + 1))
+
+
+def extraction_memory(n_weights: int) -> int:
+    """Bytes of memory that reading takes: the weights in float32, libraries and a batch."""
+    return 4 * n_weights + 2**30
+
+
+def search_memory(n: int, width: int) -> int:
+    """Bytes of memory that a search takes: the points twice, and blocks of distances."""
+    return 8 * n * width + 2**29
 
 
 def _untrained_networks(plan: Plan) -> int:
@@ -330,9 +351,13 @@ def _calibrated_search(width: int, maxk: int, range_max: int) -> float:
     return time.perf_counter() - began
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words: seconds, minutes, hours or days."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    hours = seconds / 3600
+    if hours < 72:
+        return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
+    return f"{hours / 24:.0f} days"

@@ -444,6 +444,71 @@ def distances_and_norms(distances: pd.DataFrame, run: str = "", note: str = "") 
     return _note(figure, note)
 
 
+# ------------------------------------------------------------------------- clouds to be seen (00)
+
+
+def small_clouds(clouds: Mapping[str, np.ndarray], note: str = "") -> Figure:
+    """Clouds in space, seen from one side and a little from above; brighter is nearer.
+
+    Parameters
+    ----------
+    clouds : name -> (n, 3) points; every third is drawn.
+    """
+    rows = -(-len(clouds) // 2)
+    figure, axes = _panels(rows, 2, height=2.9)
+    for axis in axes.flat[len(clouds) :]:
+        axis.remove()
+    for axis, (name, points) in zip(axes.flat, clouds.items(), strict=False):
+        across, up, near = _seen_from_above(points[::3]).T
+        order = np.argsort(near)
+        shades = {"c": near[order], "cmap": "viridis", "edgecolors": "none"}
+        axis.scatter(across[order], up[order], s=7, **shades)
+        axis.set_title(name, loc="left")
+        axis.set_aspect("equal", "datalim")
+        axis.set_axis_off()
+    return _note(figure, note)
+
+
+def _seen_from_above(points: np.ndarray) -> np.ndarray:
+    """Points (n, 3) turned so that one looks at them obliquely: across, up, towards the reader."""
+    turned, raised = np.radians([20, 25])
+    cos, sin = np.cos(turned), np.sin(turned)
+    about_the_axis = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    across, away, up = (points @ about_the_axis).T
+    cos, sin = np.cos(raised), np.sin(raised)
+    return np.stack([across, cos * up + sin * away, sin * up - cos * away], axis=1)
+
+
+def cloud_scales(table: pd.DataFrame, note: str = "") -> Figure:
+    """Dimension against scale, a curve a cloud.
+
+    Parameters
+    ----------
+    table : DataFrame
+        cloud, scale, id, id_err.
+    """
+    figure, axes = _panels(height=3.6)
+    axis = axes[0, 0]
+    for dimension in (1, 2, 3):
+        axis.axhline(dimension, color=GREY, lw=0.8, ls="--")
+    for order, (name, part) in enumerate(table.groupby("cloud", sort=False)):
+        axis.errorbar(
+            part.scale,
+            part.id,
+            part.id_err,
+            color=CONTRAST[order % len(CONTRAST)],
+            marker=MARKERS[order % len(MARKERS)],
+            ls=LINES[order % len(LINES)],
+            capsize=2,
+            label=_text(name),
+        )
+    _plain_log_axis(axis, "x", sorted(table.scale.unique()))
+    axis.set_xlabel("scale  N/n")
+    _from_zero(axis, "intrinsic dimension")
+    _legend(axis, columns=4)
+    return _note(figure, note)
+
+
 # -------------------------------------------------------------------- intrinsic dimension (04, 11)
 
 
@@ -1954,7 +2019,7 @@ def rival_choices(choices: pd.DataFrame, note: str = "") -> Figure:
     return _note(figure, note)
 
 
-# ---------------------------------------------------------------------------- real models (16)
+# ---------------------------------------------------------------------------- real models (14)
 
 
 def runs_with_controls(

@@ -91,8 +91,8 @@ def test_every_untrained_network_is_counted(monkeypatch, control, seeds, network
     few |= {"extract__untrained_control": control, "extract__control_seeds": seeds}
     told = cost.report(parameters(n_per_class=10, distances__maxk=20, **few))
     # 100 samples at ten a second; 26 layers of each network and two arrays at a second each.
-    assert f"about {cost._duration(10 * networks)} on" in told
-    assert f"about {cost._duration(26 * networks + 2)}\n04" in told
+    assert f"about {cost.duration(10 * networks)} on" in told
+    assert f"about {cost.duration(26 * networks + 2)}\n04" in told
 
 
 def test_an_untrained_network_is_one_at_least():

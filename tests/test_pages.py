@@ -32,7 +32,7 @@ def place(tmp_path, monkeypatch):
 def completed(place, text):
     path = place / "staged/book/index.md"
     path.write_text(text)
-    pages._complete(path, place / "staged")
+    pages._complete(path, place / "staged", {})
     return path.read_text()
 
 

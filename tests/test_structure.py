@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "extraction": {"io", "precision"},
     "clouds": COMMON | {"extraction", "geometry"},
     "cost": {"io", "data", "models", "geometry", "extraction"},
+    "cost_table": {"io", "cost"},
     "new_run": {"io", "data", "models"},
     "data": COMMON | {"data"},
     "models": COMMON | {"models"},

@@ -216,7 +216,17 @@ def imagenet32(request: Request, *, n_px: int = 32, n_vocab: int = 512) -> Datas
 
 
 def cifar10_32(request: Request, *, n_px: int = 32, n_vocab: int = 512) -> Dataset:
-    """OpenAI's CIFAR-10 in colour tokens, which stay on disk. Options as for `imagenet32`."""
+    """OpenAI's CIFAR-10 in colour tokens, which stay on disk.
+
+    Parameters
+    ----------
+    request
+        Its classes are numbers.
+    n_px
+        Pixels on a side.
+    n_vocab
+        Entries of the palette.
+    """
     return _openai_tokens("cifar10", request, n_px, n_vocab)
 
 
@@ -256,8 +266,10 @@ def image_folder(
 
     Parameters
     ----------
-    request, path
-        As for `hf_image`.
+    request
+        Its classes are names of folders.
+    path
+        The folder with one folder a class. Files are taken in the order of their names.
     clusters
         The file of the palette; by default the one among the downloads.
     n_px
@@ -357,9 +369,11 @@ def fasta(
     too_long
         What becomes of a longer one: "error", "drop" or "truncate".
     exclude
-        SCOPe prefixes to leave out; "disputed" stands for `fasta.DISPUTED_FOLDS`.
-    min_per_family, min_families, min_per_superfamily
-        As in `fasta.scope_filter`.
+        SCOPe prefixes to leave out; "disputed" stands for folds of disputed kinship.
+    min_per_family
+        Families of fewer sequences are left out first.
+    min_families, min_per_superfamily
+        Then superfamilies are left out that have fewer families, or fewer sequences.
     """
     path = request.find(path)
     minima = (min_per_family, min_families, min_per_superfamily)
@@ -404,7 +418,19 @@ def proteinnet(
     max_length: int | None = None,
     too_long: str = "error",
 ) -> Dataset:
-    """Sequences of a ProteinNet text file, without labels. Options as for `fasta`."""
+    """Sequences of a ProteinNet text file, without labels.
+
+    Parameters
+    ----------
+    request
+        Nothing of it but where files lie is used.
+    path
+        The file, plain or gzip.
+    max_length
+        The most residues that a sequence may have; None for any number.
+    too_long
+        What becomes of a longer one: "error", "drop" or "truncate".
+    """
     records = proteins.read_proteinnet(request.find(path))
     return _unlabelled("proteinnet", _of_suitable_length(records, max_length, too_long))
 
@@ -455,15 +481,22 @@ def table(
         folder of the table.
     kind
         Which of them: "text", "protein" or "image".
-    label_column, family_column
-        The columns of classes, and of finer groups. Their values are numbered in sorted order.
+    label_column
+        The column of classes. Its values are numbered in sorted order.
+    family_column
+        The column of finer groups, whose members don't count as neighbours of each other in the
+        overlap with the classes.
     id_column
         The column of names; without it, samples are numbered from 0.
-    max_length, too_long
-        For proteins, as in `fasta`.
-    words, words_seed
-        For texts, a control: the words of each "shuffled", or as many "random" ones, drawn from all
-        words of the column; see `texts.rewritten`.
+    max_length
+        For proteins, the most residues that a sequence may have; None for any number.
+    too_long
+        What becomes of a longer one: "error", "drop" or "truncate".
+    words
+        For texts, a control instead of the texts "as written": the words of each "shuffled", or as
+        many "random" ones, drawn from all words of the column.
+    words_seed
+        Of the shuffled or random words.
     """
     path = request.find(path)
     if kind not in ("text", "protein", "image"):
@@ -503,12 +536,19 @@ def text(
 
     Parameters
     ----------
-    request, path
-        As for `table`. Blank lines of a file that is no table count for nothing.
-    text_column, label_column
-        The columns of a table.
-    words, words_seed
-        As for `table`.
+    request
+        Its classes are values of `label_column`.
+    path
+        The file. Blank lines of a file that is no table count for nothing.
+    text_column
+        Of a table, the column of texts.
+    label_column
+        Of a table, the column of classes.
+    words
+        A control instead of the texts "as written": the words of each "shuffled", or as many
+        "random" ones, drawn from all words.
+    words_seed
+        Of the shuffled or random words.
     """
     path = request.find(path)
     if table_format(path):

@@ -49,10 +49,12 @@ RARE_AS_X = str.maketrans({letter: "X" for letter in "UZOB.-"})
 class Options:
     """What a run file may say of a Hugging Face model under `model_options`.
 
-    blocks, final_norm : str, default None
-        Dotted names of the list of blocks and of the module to read behind them; None to find them.
+    blocks : str, default None
+        Dotted name of the list of blocks, such as "transformer.h"; None to find it.
     norm : str, default None
         Dotted name, inside a block, of the module to read for site "ln_1"; None to find it.
+    final_norm : str, default None
+        Dotted name of the module to read behind the blocks; None to find it.
     special_tokens : bool, default false
         Whether special tokens count in the mean, and may be the last one.
     skip_first : int, default 0

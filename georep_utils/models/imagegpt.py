@@ -481,10 +481,13 @@ def _require_openais_kind(
 class Options:
     """What a run file may say of an ImageGPT under `model_options`.
 
-    size, causal
-        OpenAI's network "s", "m" or "l", and whether it is autoregressive. They are for an
-        untrained network without a checkpoint, from which these are read otherwise.
-    local_files_only
+    size : str, default None
+        Of an untrained network without a checkpoint: OpenAI's "s", "m" or "l". A checkpoint says
+        its own.
+    causal : bool, default true
+        Of an untrained network without a checkpoint: whether a token sees only those before it. A
+        checkpoint says so itself.
+    local_files_only : bool, default false
         Never ask the hub.
     """
 

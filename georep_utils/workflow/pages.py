@@ -16,7 +16,12 @@ Prose can show what a run left in its folder of results, by a comment on a line 
     -->
 
 The csv becomes a table, the picture a figure with these options. Where the run has not left the
-file, one sentence says which run makes it.
+file, one sentence says which run makes it. What is written from code or run files has a name:
+
+    <!-- made: parameter-reference -->
+
+The address of the repository stands in CITATION.cff alone. Prose has it by its placeholder; the
+buttons for the repository, an issue, an edit or a launch get it from there, too.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,17 +44,27 @@ import yaml
 
 from georep_utils import io
 from georep_utils.io import REPOSITORY, UserError, atomic
+from georep_utils.workflow import reference
 from georep_utils.workflow.engine import LEFT_OUT
-from georep_utils.workflow.reference import PLACE, parameter_reference
 from georep_utils.workflow.runs import Parameter, notebook_file, read_run, run_files
 
 WIDTH = 88  # characters of a line of code on a page
 SHOWN = "book/runs/training/"  # pages of notebooks that are shown, but not run for the book
+NUMBERED = 2  # chapters and their sections
 RUN_PAGES = re.compile(r"book/runs/(?P<run>[^/]+)/(?P<notebook>[^/]+)")
 INSERTED = re.compile(
     r"^<!-- (?P<kind>table|figure): (?P<path>[\w./-]+)(?P<options>.*?)-->$",
     re.MULTILINE | re.DOTALL,
 )
+MADE = re.compile(r"^<!-- made: (?P<name>[\w-]+) -->$", re.MULTILINE)
+MADE_HERE = {
+    "parameter-reference": reference.parameter_reference,
+    "effects": reference.effects_reference,
+    "model-options": reference.model_option_reference,
+    "dataset-options": reference.dataset_option_reference,
+}
+GITHUB = re.compile(r"https://github\.com/(?P<owner>[\w.-]+)/(?P<name>[\w.-]+?)(?:\.git)?/?")
+LAUNCHED = "launch"  # the branch with executed pages, which .github/workflows/pages.yml writes
 ADDRESS = "{{repository}}"  # in prose: where the repository lies, which CITATION.cff says
 PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 BUILT_WITH = [
@@ -163,7 +178,8 @@ def table_of_contents() -> dict:
     """`_toc.yml`, with the chapters that exist.
 
     Chapters of runs that were never executed are left out. Runs that have pages and are not named
-    there get a part of their own, in the order of the run files, before the last part.
+    there get a part of their own, in the order of the run files, behind the last numbered part: so
+    the chapters of `_toc.yml` keep their numbers.
     """
     toc = yaml.safe_load((REPOSITORY / "_toc.yml").read_text(encoding="utf-8"))
     named = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
@@ -175,8 +191,10 @@ def table_of_contents() -> dict:
         entries = [f"book/runs/{run['name']}/{notebook}" for notebook in run["notebooks"]]
         chapters = [{"file": entry} for entry in entries if _exists(entry)]
         if chapters and not named.intersection(entries):
-            own.append({"caption": run["title"], "chapters": chapters})
-    toc["parts"][-1:-1] = own
+            own.append({"caption": run["title"], "numbered": NUMBERED, "chapters": chapters})
+    numbered = [i for i, part in enumerate(toc["parts"], 1) if part.get("numbered")]
+    behind = max(numbered, default=len(toc["parts"]))
+    toc["parts"][behind:behind] = own
     toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
     return toc
 
@@ -207,8 +225,13 @@ def entries_of(toc: Mapping) -> list[str]:
 # ------------------------------------------------------------------------------------- the html
 
 
-def build_html() -> Path:
+def build_html(made: Mapping[str, str] | None = None) -> Path:
     """Build the html strictly, unless the last good build had the same inputs; its folder.
+
+    Parameters
+    ----------
+    made
+        Name -> MyST, to stand in prose where `<!-- made: NAME -->` does.
 
     Raises
     ------
@@ -219,14 +242,13 @@ def build_html() -> Path:
     """
     build = REPOSITORY / "_build"
     with io.lock(build / ".lock", "building the book"):
-        return _build(build)
+        return _build(build, made or {})
 
 
-def _build(build: Path) -> Path:
-    toc = table_of_contents()
+def _build(build: Path, made: Mapping[str, str]) -> Path:
     source = build / "next" / "source"
     shutil.rmtree(build / "next", ignore_errors=True)
-    _stage(toc, source)
+    stage(table_of_contents(), source, made)
     key = _key(source)
     html = build / "html"
     finished = build / f"html-{key[:12]}"
@@ -246,10 +268,12 @@ def _build(build: Path) -> Path:
     return html
 
 
-def _stage(toc: Mapping, source: Path) -> None:
+def stage(toc: Mapping, source: Path, made: Mapping[str, str]) -> None:
     """Copy everything that the book shows below `source`."""
     source.mkdir(parents=True)
-    shutil.copyfile(REPOSITORY / "_config.yml", source / "_config.yml")
+    config = yaml.safe_load((REPOSITORY / "_config.yml").read_text(encoding="utf-8"))
+    config = with_repository(config, _repository())
+    (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False))
     (source / "_toc.yml").write_text(yaml.safe_dump(dict(toc), sort_keys=False))
     skipped = shutil.ignore_patterns("runs", "results", ".*")
     shutil.copytree(REPOSITORY / "book", source / "book", ignore=skipped)
@@ -268,16 +292,14 @@ def _stage(toc: Mapping, source: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(found, target)
     for path in source.rglob("*.md"):
-        _complete(path, source)
+        _complete(path, source, made)
     _loosen_references(source)
 
 
-def _complete(path: Path, source: Path) -> None:
+def _complete(path: Path, source: Path, made: Mapping[str, str]) -> None:
     """Put what a page of prose asks for in its place: parameters, results of runs, addresses."""
     before = path.read_text(encoding="utf-8")
-    text = before
-    if PLACE in text:
-        text = text.replace(PLACE, parameter_reference())
+    text = MADE.sub(lambda match: _made(match["name"], made), before)
     if ADDRESS in text:
         text = text.replace(ADDRESS, _repository())
     text = INSERTED.sub(lambda match: _inserted(match, path.parent, source), text)
@@ -285,10 +307,58 @@ def _complete(path: Path, source: Path) -> None:
         path.write_text(text, encoding="utf-8")
 
 
+def _made(name: str, made: Mapping[str, str]) -> str:
+    """What is written from code or run files under this name."""
+    if name in made:
+        return made[name]
+    if name not in MADE_HERE:
+        known = ", ".join(sorted({*made, *MADE_HERE}))
+        raise UserError(f"nothing is made under the name {name}; expected one of {known}")
+    return MADE_HERE[name]()
+
+
 def _repository() -> str:
     """The address of the repository, from CITATION.cff."""
     about = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
     return about["repository-code"]
+
+
+def with_repository(config: Mapping, address: str) -> dict:
+    """The configuration of Jupyter Book with the buttons that the repository's address allows.
+
+    An address on GitHub gives buttons for the repository, an issue and an edit, and a launch on
+    Binder or Colab. They are links: nothing is loaded from elsewhere. At any other address the
+    theme does not know where issues and files are, so that there are no buttons.
+
+    A chapter is written as a script in `notebooks/`, and its page is executed from a copy. So the
+    button for an edit leads to the script. What is launched must be an executed page, which the
+    main branch does not have: a branch of its own has them.
+    """
+    found = GITHUB.fullmatch(address)
+    config = dict(config)
+    if found is None:
+        return config
+    buttons = ("use_repository_button", "use_issues_button", "use_edit_page_button")
+    html = dict(config.get("html", {})) | dict.fromkeys(buttons, True)
+    launch = dict(config.get("launch_buttons", {}))
+    launch |= {"binderhub_url": "https://mybinder.org"}
+    launch |= {"colab_url": "https://colab.research.google.com"}
+    edit = (
+        f"https://github.com/{found['owner']}/{found['name']}/edit/main/"
+        "{% if pagename.startswith('book/runs/') %}"
+        "notebooks/{{ pagename.split('/')[-1] }}.py"
+        "{% else %}{{ file_name }}{% endif %}"
+    )
+    context = {"edit_page_url_template": edit, "edit_page_provider_name": "GitHub"}
+    sphinx = dict(config.get("sphinx", {}))
+    settings = dict(sphinx.get("config", {}))
+    settings["html_context"] = dict(settings.get("html_context", {})) | context
+    return config | {
+        "repository": {"url": address, "branch": LAUNCHED},
+        "html": html,
+        "launch_buttons": launch,
+        "sphinx": sphinx | {"config": settings},
+    }
 
 
 def _inserted(match: re.Match, folder: Path, source: Path) -> str:
@@ -302,7 +372,7 @@ def _inserted(match: re.Match, folder: Path, source: Path) -> str:
             f"`python -m georep_utils run {run}`, then build the book again.*"
         )
     if match["kind"] == "table":
-        return _markdown_table(found)
+        return _table_of(found)
     target = source / "book/_results" / short
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(found, target)
@@ -326,12 +396,17 @@ def _result(short: str) -> Path | None:
     return None
 
 
-def _markdown_table(path: Path) -> str:
-    """A csv file as a Markdown table; nothing in its cells is read as markup."""
+def _table_of(path: Path) -> str:
+    """A csv file as a Markdown table."""
     with path.open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.reader(stream) if row]
     if not rows:
         raise UserError(f"{path} is empty; expected a table with a head; run its notebook again")
+    return markdown_table(rows)
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, the head first, as a Markdown table; nothing in them is read as markup."""
     head, *body = [[_escaped(cell) for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -343,20 +418,20 @@ def _escaped(text: str) -> str:
 
 
 def _loosen_references(source: Path) -> None:
-    """Turn references to chapters of runs that were not executed into plain text.
+    """Turn references to chapters and figures of runs that were not executed into plain text.
 
     Other unresolved references stay, and fail the build.
     """
     labels: set[str] = set()
     texts = [path for suffix in ("md", "ipynb") for path in source.rglob(f"*.{suffix}")]
     for path in texts:
-        labels.update(re.findall(r"\(([\w.-]+)\)=", path.read_text(encoding="utf-8")))
+        labels.update(_labels_in(path.read_text(encoding="utf-8")))
     missing = _labels_of_runs() - labels
     if not missing:
         return
     pattern = "|".join(map(re.escape, sorted(missing, key=len, reverse=True)))
-    with_text = re.compile(rf"\{{ref\}}`([^`<]+?)\s*<(?:{pattern})>`")
-    without = re.compile(rf"\{{ref\}}`({pattern})`")
+    with_text = re.compile(rf"\{{(?:num)?ref\}}`([^`<]+?)\s*<(?:{pattern})>`")
+    without = re.compile(rf"\{{(?:num)?ref\}}`({pattern})`")
     for path in texts:
         before = path.read_text(encoding="utf-8")
         after = without.sub(r"*\1*", with_text.sub(r"\1", before))
@@ -364,16 +439,27 @@ def _loosen_references(source: Path) -> None:
             path.write_text(after, encoding="utf-8")
 
 
+def _labels_in(text: str) -> set[str]:
+    """The labels that a page of prose or a notebook defines: of sections, equations and figures."""
+    label = r"((?:\{\{run\}\})?[\w.-]+)"
+    forms = (rf"\({label}\)=", rf'"name": "{label}"', rf"^:name: {label}$", rf"\$\$ \({label}\)")
+    return {found for form in forms for found in re.findall(form, text, re.MULTILINE)}
+
+
 def _labels_of_runs() -> set[str]:
-    """The labels that the chapters of all run files would have."""
+    """The labels that the chapters of all run files, and what prose shows of them, would have."""
     labels = set()
     for name in run_files():
         run = read_run(name)
         for notebook in run["notebooks"]:
             if notebook_file(notebook).is_file():
                 text = notebook_file(notebook).read_text(encoding="utf-8")
-                for label in re.findall(r"\((\{\{run\}\}[\w.-]*)\)=", text):
-                    labels.add(label.replace("{{run}}", run["name"]))
+                for label in _labels_in(text):
+                    if label.startswith("{{run}}"):
+                        labels.add(label.replace("{{run}}", run["name"]))
+    for path in (REPOSITORY / "book").glob("*.md"):
+        for shown in INSERTED.finditer(path.read_text(encoding="utf-8")):
+            labels |= _labels_in(shown["options"])
     return labels
 
 

@@ -24,6 +24,7 @@ import re
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import jupytext
@@ -53,7 +54,7 @@ def notebook_file(notebook: str) -> Path:
 
 def run_files() -> dict[str, Path]:
     """Every run file by the name of its run: of the repository, of elsewhere, and of variants."""
-    found = {path.stem: path for path in sorted((REPOSITORY / "notebooks/runs").glob("*.yml"))}
+    found = repository_run_files()
     for folder in sorted((io.root() / "data/runs").glob("*")):
         registered = io.read_json(folder / "run.json", {}).get("path")
         if registered and Path(registered).is_file():
@@ -61,6 +62,11 @@ def run_files() -> dict[str, Path]:
         elif (folder / "run.yml").is_file():
             found.setdefault(folder.name, folder / "run.yml")
     return found
+
+
+def repository_run_files() -> dict[str, Path]:
+    """The run files of the repository by the names of their runs."""
+    return {path.stem: path for path in sorted((REPOSITORY / "notebooks/runs").glob("*.yml"))}
 
 
 def new_file(name: str) -> Path:
@@ -270,6 +276,12 @@ def parameters_cell(notebook: str) -> str:
 
 def declared_parameters(notebook: str) -> dict[str, Parameter]:
     """The parameters that a notebook declares, in their order."""
+    return dict(_declared_parameters(notebook, notebook_file(notebook).stat().st_mtime_ns))
+
+
+@lru_cache(maxsize=256)
+def _declared_parameters(notebook: str, changed: int) -> dict[str, Parameter]:
+    """As `declared_parameters`; `changed` is the time of the file's last change."""
     source = parameters_cell(notebook)
     comments = {}
     for token in tokenize.generate_tokens(text_io.StringIO(source).readline):

@@ -1,0 +1,90 @@
+"""The table of what all runs need agrees with the run files, and with a closer look."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from georep_utils import __main__ as commands
+from georep_utils import cost, cost_table
+from georep_utils.models import imagegpt
+from georep_utils.workflow import runs
+
+FACTS = pd.read_csv(cost_table.FACTS).set_index("run")
+TEMPLATES = {"hf-text", "hf-image"}  # runs whose model and data are the reader's
+
+
+def parameters(run):
+    return runs.all_parameters(runs.read_run(run))
+
+
+def reading_runs():
+    files = runs.repository_run_files()
+    return {name for name in files if "02_extract" in runs.read_run(name)["notebooks"]}
+
+
+def test_every_run_that_reads_a_model_has_a_row_or_is_a_template():
+    assert set(FACTS.index) == reading_runs() - TEMPLATES
+
+
+@pytest.mark.parametrize("run", [name for name in FACTS.index if name.startswith("igpt-")])
+def test_the_facts_of_an_imagegpt_are_those_of_its_run_file(run):
+    fact = FACTS.loc[run]
+    shared = runs.read_run(run)["shared"]
+    assert fact.samples == min(shared["n_per_class"] * fact.classes, fact.samples)
+    assert fact.samples == shared["n_per_class"] * fact.classes
+    for size, (n_blocks, width, _) in imagegpt.SIZES.items():
+        if f"/igpt-{size}/" in shared["checkpoint"]:
+            assert (fact.blocks, fact.width, fact.tokens) == (n_blocks, width, 1024)
+            # Twelve times the square of the width a block, and two tables of 512 and 1024 rows.
+            expected = 12 * n_blocks * width**2 + 2 * 1024 * width
+            assert fact.parameters == pytest.approx(expected, rel=0.03)
+
+
+def test_the_bundled_run_is_seen_alike_from_far_and_near(monkeypatch):
+    monkeypatch.setattr(cost, "CALIBRATION_SECONDS", 0.1)
+    monkeypatch.setattr(cost, "CALIBRATION_POINTS", 1500)
+    near = cost.report(parameters("igpt-mini-all")).splitlines()
+    stored = [float(line.split()[2]) for line in near if line.startswith(("02", "03"))]
+    row = cost_table.table({"igpt-mini-all": parameters("igpt-mini-all")}).iloc[0]
+    # The closer look counts the arrays of the input, too.
+    assert row["on disk"] == "0.2 GB" and math.isclose(sum(stored), 0.2, abs_tol=0.08)
+    assert row["networks"] == 1 and row["to download"] == "nothing"
+
+
+def test_more_of_anything_costs_more():
+    one = cost_table.table({"igpt-small": parameters("igpt-small")}).iloc[0]
+    six = parameters("igpt-small")
+    six["02_extract"] = six["02_extract"] | {"untrained_control": False}
+    alone = cost_table.table({"igpt-small": six}).iloc[0]
+    assert one["networks"] == 6 and alone["networks"] == 1
+    assert float(one["on disk"].split()[0]) == pytest.approx(
+        6 * float(alone["on disk"].split()[0]), rel=0.1
+    )
+
+
+def test_checkpoints_are_downloaded_and_read_once_each():
+    row = cost_table.table({"igpt-large": parameters("igpt-large")}).iloc[0]
+    # Four files of 15.5 GB and the images; the last step is the network of the run itself.
+    assert row["to download"] == "72 GB" and row["networks"] == 5
+
+
+def test_a_device_that_was_not_measured_is_said_to_be_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(cost_table, "RESULTS", tmp_path)
+    row = cost_table.table({"igpt-mini": parameters("igpt-mini")}).iloc[0]
+    assert [row[column] for column in cost_table.DEVICES.values()] == ["not measured"] * 2
+
+
+def test_times_grow_as_the_arithmetic_does():
+    speed = cost_table.speed("cpu")
+    assert speed.reading_seconds(2000, 1024, 76_000_000) == pytest.approx(
+        2 * speed.reading_seconds(1000, 1024, 76_000_000)
+    )
+    assert speed.search_seconds(80_000, 512) > 3.5 * speed.search_seconds(40_000, 512)
+
+
+def test_the_command_without_a_run_prints_a_row_for_each(capsys):
+    assert commands.main(["cost"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(FACTS) and lines[0].startswith("run  ")
+    assert commands.main(["cost", "-p", "n_per_class=3"]) == 2
