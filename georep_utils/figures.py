@@ -6,8 +6,11 @@ without pyplot, so that nothing is drawn twice and no list of open figures grows
 
 What they have in common:
 
-- A figure is 7.2 inches wide, has at most two panels a row and no type below 9 points, so that it
-  can be read where the page is narrow. `use_style` makes notebooks draw vector graphics.
+- A figure is 7.2 inches wide, has at most two panels a row and no type below 9 points.
+- A page shows it in one of two arrangements: as it was drawn, or, on a phone, as `narrow` arranges
+  it, 3.6 inches wide with its panels below each other. A function draws the first and need not
+  think of the second. `use_style` makes notebooks keep both, as vector graphics, and the tables
+  that the figure was drawn from.
 - Colour never stands alone. Curves also differ in their markers or lines; markers are left out at
   most points of a long curve, because a marker a point hides whether the line is dashed.
 - Depth is the layer's number over the number of blocks. Beyond 1 lie the logits: they are no layer
@@ -24,9 +27,14 @@ characters that matplotlib would interpret.
 
 from __future__ import annotations
 
+import functools
+import inspect
+import io
+import pickle
+import re
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -36,11 +44,18 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 WIDTH = 7.2  # inches, the width of a page's text
-SMALL = 9  # points, the smallest type
+NARROW = 3.6  # inches, the width of a phone's
+SMALL = 9  # points, the smallest type: 12 pixels
+NARROW_LETTERS = 34  # of a label or legend that fit on a phone
+SIDE_LETTERS = 17  # of the names beside a panel on a phone
+SIDE = 0.85  # inches, of names beside a picture
+SYMBOLS = 12  # points, of labels with indices, which are drawn at 0.7 of the size of their label
+NOTE_LETTERS = 100  # of the small print that fit in a line of the width of a page
 MARKERS = "os^DvPX*"
 LINES = ["-", "--", "-.", ":"]
 
@@ -78,6 +93,8 @@ VERDICT_STYLES = {  # of cells in a table; readable on light and on dark pages
     "no": "background-color: #f5cfca; color: #5c130c",
     "not testable": "background-color: #e6e6e6; color: #444444",
 }
+PHONE = "image/x-narrow+svg"  # the type of a figure's second arrangement in a notebook
+DATA = "text/csv"
 DEPTH_LABEL = "relative depth  (layer / number of blocks)"
 
 
@@ -107,14 +124,159 @@ def use_style() -> None:
         },
     )
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
-        from matplotlib_inline.backend_inline import InlineBackend, set_matplotlib_formats
+        shell = sys.modules["IPython"].get_ipython()
+        from matplotlib_inline.backend_inline import InlineBackend
 
-        # The settings are also kept in the backend's configuration: it applies them once more when
-        # a notebook imports pyplot later.
-        backend = InlineBackend.instance()
-        backend.print_figure_kwargs = {"bbox_inches": "tight", "metadata": {"Date": None}}
-        backend.figure_formats = {"svg"}
-        set_matplotlib_formats("svg", **backend.print_figure_kwargs)
+        # Pictures of the usual kinds are switched off: they would be drawn beside the two here.
+        InlineBackend.instance().figure_formats = set()
+        formatter = shell.display_formatter.mimebundle_formatter
+        formatter.for_type(Figure, lambda figure, include=None, exclude=None: shown(figure))
+
+
+# ------------------------------------------------------------------------ a figure on a page
+
+
+def shown(figure: Figure) -> dict[str, str]:
+    """What a notebook keeps of a figure, by type: both arrangements, and what it was drawn from."""
+    kept = {"image/svg+xml": svg(figure), PHONE: svg(narrow(figure))}
+    table = data(figure)
+    if table:
+        kept[DATA] = table
+    return kept
+
+
+def svg(figure: Figure) -> str:
+    """A figure as vector graphics. The same figure has the same text."""
+    _lay_out(figure)
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Give all parts of a figure their places, once: this takes as long as drawing it."""
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        for axis in figure.axes:
+            for label in (axis.xaxis.label, axis.yaxis.label):
+                if re.search(r"(?<!\\)\$[^$]*[_^]", label.get_text()):
+                    label.set_fontsize(SYMBOLS)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def data(figure: Figure) -> str:
+    """The tables that a figure was drawn from as csv, or "" where it was drawn from pictures."""
+    tables = [
+        table.assign(table=name) if len(figure.drawn_from) > 1 else table
+        for name, table in getattr(figure, "drawn_from", {}).items()
+    ]
+    if not tables:
+        return ""
+    return pd.concat(tables).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def narrow(figure: Figure) -> Figure:
+    """A copy of a figure for a phone: half as wide, panels below each other, lines broken.
+
+    The panels keep the heights that they have on a wide page.
+    """
+    _lay_out(figure)
+    copy = pickle.loads(pickle.dumps(figure))
+    copy.set_layout_engine("constrained")
+    panels = [axis for axis in copy.axes if axis.get_label() != "<colorbar>"]
+    height = sum(_panel_height(axis) for axis in panels)
+    copy.set_figwidth(NARROW)
+    _small_print(copy, NOTE_LETTERS // 2)
+    _stack(copy, panels)
+    for axis in panels:
+        height += _narrow_panel(axis)
+    for legend in list(copy.legends):
+        height += _fit_legend(copy, legend)
+    note = copy.get_supxlabel()
+    copy.set_figheight(height + 0.2 + 0.17 * len(note.splitlines()))
+    return copy
+
+
+def _panel_height(axis: Axes) -> float:
+    """Height of the inside of a panel on a phone, in inches."""
+    height = axis.get_position().height * axis.get_figure().get_figheight()
+    if axis.get_aspect() == "auto":
+        return height
+    # A picture keeps its form, and is as wide as the names beside it allow.
+    width = NARROW - (SIDE if len(axis.get_yticks()) else 0.1)
+    return width * abs(np.ptp(axis.get_ylim()) / np.ptp(axis.get_xlim()))
+
+
+def _stack(figure: Figure, panels: Sequence[Axes]) -> None:
+    """Put the panels of a figure below each other, each with the labels of its own axes."""
+    if all(axis.get_subplotspec().colspan.start == 0 for axis in panels):
+        return
+    heights = [_panel_height(axis) for axis in panels]
+    grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
+    for i, axis in enumerate(panels):
+        if not axis.get_ylabel() and not axis.get_subplotspec().is_first_col():
+            axis.set_ylabel(panels[i - 1].get_ylabel())
+        axis.tick_params(labelleft=True, labelbottom=True)
+        axis.set_subplotspec(grid[i, 0])
+
+
+def _narrow_panel(axis: Axes) -> float:
+    """Break the lines of a panel for a phone; the height of what stands around it, in inches."""
+    for label in (axis.xaxis.label, axis.yaxis.label):
+        label.set_text(_broken(label.get_text(), NARROW_LETTERS))
+    names = axis.get_yticklabels()
+    if names and max(len(name.get_text()) for name in names) > SIDE_LETTERS:
+        broken = [textwrap.fill(name.get_text(), SIDE_LETTERS) for name in names]
+        axis.set_yticks(axis.get_yticks(), broken)
+    _part_names(axis)
+    around = 0.4 + 0.2 * len(axis.get_xlabel().splitlines())
+    title = axis.get_title(loc="left")
+    axis.set_title(textwrap.fill(title, NARROW_LETTERS), loc="left")
+    if axis.get_legend() is None:
+        return around + 0.2 * len(axis.get_title(loc="left").splitlines())
+    return around + _fit_legend(axis, axis.get_legend())
+
+
+def _broken(text: str, letters: int) -> str:
+    """A label on as many lines as it needs; symbols, which follow two spaces, are not broken."""
+    words, _, symbols = text.partition("  ")
+    if len(text.replace("\\", "")) <= letters:
+        return text
+    return "\n".join(filter(None, [*textwrap.wrap(words, letters), symbols]))
+
+
+def _part_names(axis: Axes) -> None:
+    """Leave out every second number on the x axis, or turn names, that would run together."""
+    names = [name.get_text() for name in axis.get_xticklabels()]
+    if not isinstance(axis.xaxis.get_major_locator(), FixedLocator) or not names:
+        return
+    if sum(len(name) + 1 for name in names) > NARROW_LETTERS:
+        if max(len(name) for name in names) > 5:
+            axis.tick_params(axis="x", labelrotation=90)
+        else:
+            axis.set_xticks(axis.get_xticks()[::2], names[::2])
+
+
+def _fit_legend(place: Axes | Figure, legend) -> float:
+    """Draw a legend again in the columns that fit on a phone; its height, in inches."""
+    figure = legend.get_figure(root=True)
+    title = textwrap.fill(legend.get_title().get_text(), NARROW_LETTERS)
+    axes = [place] if isinstance(place, Axes) else place.axes
+    named = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        named = dict(zip(labels, handles, strict=True)) | named
+    texts = [text.get_text() for text in legend.get_texts()]
+    handles = [named[text] for text in texts]
+    labels = [textwrap.fill(text, NARROW_LETTERS) for text in texts]
+    limit = (NARROW - 0.75) * figure.dpi
+    for columns in (4, 3, 2, 1):
+        legend.remove()
+        legend = _legend_above(place, handles, labels, title, columns)
+        box = legend.get_window_extent()
+        if box.width <= limit:
+            break
+    return box.height / figure.dpi
 
 
 def colour(run: str) -> str:
@@ -143,27 +305,34 @@ def _panels(rows: int = 1, columns: int = 1, height: float = 3.2, **options):
 
 def _note(figure: Figure, text: str) -> Figure:
     """Put what the figure was made from in small print below it."""
-    if text:
-        lines = [textwrap.fill(_text(line), 100) for line in text.splitlines()]
-        figure.supxlabel("\n".join(lines), fontsize=SMALL, color="#666666", linespacing=1.3)
+    figure.set_label(text)  # as it was given, for another arrangement
+    _small_print(figure, NOTE_LETTERS)
     return figure
+
+
+def _small_print(figure: Figure, letters: int) -> None:
+    lines = [textwrap.fill(_text(line), letters) for line in str(figure.get_label()).splitlines()]
+    if lines:
+        place = {"x": 0.08 / figure.get_figwidth(), "ha": "left", "linespacing": 1.3}
+        figure.supxlabel("\n".join(lines), fontsize=SMALL, color="#555555", **place)
 
 
 def _legend(axis: Axes, title: str = "", columns: int = 1) -> None:
     """Name a panel and its curves above it, off the curves."""
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(
-            title=title,
-            loc="lower left",
-            bbox_to_anchor=(0, 1.01),
-            ncols=columns,
-            alignment="left",
-            borderaxespad=0,
-            borderpad=0.2,
-            columnspacing=1.2,
-        )
+    handles, labels = axis.get_legend_handles_labels()
+    if handles:
+        _legend_above(axis, handles, labels, title, columns)
     else:
         axis.set_title(title, loc="left")
+
+
+def _legend_above(place: Axes | Figure, handles, labels, title: str, columns: int):
+    """A legend above a panel, or above all panels of a figure."""
+    style = {"title": title, "ncols": columns, "alignment": "left", "columnspacing": 1.2}
+    if isinstance(place, Figure):
+        return place.legend(handles, labels, loc="outside upper left", **style)
+    style |= {"borderaxespad": 0, "borderpad": 0.2}
+    return place.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.01), **style)
 
 
 def _depth_axis(axis: Axes, label: str = DEPTH_LABEL) -> None:
@@ -275,6 +444,34 @@ def _mark_layer(axis: Axes, depth: float, label: str, low: float, high: float) -
         axis.axvspan(low, high, color="black", alpha=0.08, lw=0)
 
 
+def _keeps_tables(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Let the figures of a function keep the tables and columns that they were drawn from."""
+
+    @functools.wraps(draw)
+    def drawn(*given, **options) -> Figure:
+        figure = draw(*given, **options)
+        figure.drawn_from = _tables(inspect.signature(draw).bind(*given, **options).arguments)
+        return figure
+
+    return drawn
+
+
+def _tables(given: Mapping[str, object]) -> dict[str, pd.DataFrame]:
+    """The tables among the arguments of a figure, and one of all columns of one length."""
+    tables = {}
+    columns = {}
+    for name, value in given.items():
+        if isinstance(value, pd.DataFrame):
+            tables[name] = value if value.index.name is None else value.reset_index()
+        elif isinstance(value, Mapping):
+            tables |= _tables({str(key) or name: inner for key, inner in value.items()})
+        elif isinstance(value, (np.ndarray, pd.Series)) and value.ndim == 1:
+            columns[name] = np.asarray(value)
+    if columns and len({len(column) for column in columns.values()}) == 1:
+        tables["columns"] = pd.DataFrame(columns)
+    return tables
+
+
 # --------------------------------------------------------------------------------- pictures (01-03)
 
 
@@ -297,17 +494,16 @@ def _mosaic(pictures: np.ndarray, gap: int, group: int = 0) -> tuple[np.ndarray,
 
 
 def _picture_grid(
-    pictures: np.ndarray, titles: Sequence[str], side: Sequence[str], group: int = 0
+    pictures: np.ndarray, titles: Sequence[str], side: Sequence[str], note: str, group: int = 0
 ) -> Figure:
     """Pictures (rows, columns, height, width[, 3]) under `titles`, beside `side`."""
     rows, columns, height, width = pictures.shape[:4]
     gap = max(1, width // 10)
     whole, row_centres, column_centres = _mosaic(pictures, gap, group)
-    margin = 0.85 if len(side) else 0.1
+    margin = SIDE if len(side) else 0.1
     drawn_width = min(WIDTH - margin, 0.95 * columns)  # a few pictures need not fill the page
     drawn_height = drawn_width * whole.shape[0] / whole.shape[1]
-    size = (drawn_width + margin, drawn_height + (0.45 if len(titles) else 0.1))
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=(drawn_width + margin, drawn_height), layout="constrained")
     axis = figure.subplots()
     axis.imshow(whole, interpolation="none")
     letters = max(5, int(drawn_width / columns * 72 / 5.2))  # that fit above a picture
@@ -316,9 +512,14 @@ def _picture_grid(
     axis.set_yticks(row_centres[: len(side)], [_text(line) for line in side])
     axis.tick_params(length=0, top=False, labeltop=True, labelbottom=False)
     axis.spines[:].set_visible(False)
+    _note(figure, note)
+    lines = max((text.count("\n") + 1 for text in shown), default=0)
+    below = 0.2 + 0.17 * len(figure.get_supxlabel().splitlines())
+    figure.set_figheight(drawn_height + 0.17 * lines + below)
     return figure
 
 
+@_keeps_tables
 def samples(
     pictures: np.ndarray, n_rows: int, class_names: Sequence[str] = (), note: str = ""
 ) -> Figure:
@@ -332,9 +533,10 @@ def samples(
         Names above the columns.
     """
     rows = pictures.reshape(n_rows, len(pictures) // n_rows, *pictures.shape[1:])
-    return _note(_picture_grid(rows, class_names, ()), note)
+    return _picture_grid(rows, class_names, (), note)
 
 
+@_keeps_tables
 def palette(share: np.ndarray, colours: np.ndarray, run: str = "", note: str = "") -> Figure:
     """How often each entry of the palette is used, over the palette itself.
 
@@ -353,6 +555,7 @@ def palette(share: np.ndarray, colours: np.ndarray, run: str = "", note: str = "
     return _note(figure, note)
 
 
+@_keeps_tables
 def training_loss(log: pd.DataFrame, run: str = "", note: str = "") -> Figure:
     """Loss on training batches and on held-out samples, with the checkpoints that are kept.
 
@@ -383,6 +586,7 @@ def training_loss(log: pd.DataFrame, run: str = "", note: str = "") -> Figure:
     return _note(figure, note)
 
 
+@_keeps_tables
 def completions(whole: np.ndarray, half: np.ndarray, drawn: np.ndarray, note: str = "") -> Figure:
     """Images, the halves that the model was shown, and its continuations, in three rows.
 
@@ -390,10 +594,10 @@ def completions(whole: np.ndarray, half: np.ndarray, drawn: np.ndarray, note: st
     ----------
     whole, half, drawn : ndarray, (n, height, width) or (n, height, width, 3), uint8
     """
-    figure = _picture_grid(np.stack([whole, half, drawn]), (), ("image", "seen", "completed"))
-    return _note(figure, note)
+    return _picture_grid(np.stack([whole, half, drawn]), (), ("image", "seen", "completed"), note)
 
 
+@_keeps_tables
 def neighbour_pictures(pictures: np.ndarray, layers: Sequence[int], note: str = "") -> Figure:
     """Queries and their nearest neighbours at several layers, two queries side by side.
 
@@ -411,16 +615,17 @@ def neighbour_pictures(pictures: np.ndarray, layers: Sequence[int], note: str = 
     rows = grouped.swapaxes(1, 2).reshape(-1, abreast * n_shown, *pictures.shape[3:])
     titles = ["query", *(str(rank) for rank in range(1, n_shown))] * abreast
     side = [f"layer {layer}" for layer in layers] * (n_queries // abreast)
-    figure = _picture_grid(rows, titles, side, group=n_shown)
+    figure = _picture_grid(rows, titles, side, note, group=n_shown)
     axis = figure.axes[0]
     height, width = pictures.shape[3:5]
     for y in axis.get_yticks():
         for x in axis.get_xticks()[::n_shown]:
             corner = (x - width / 2, y - height / 2)
             axis.add_patch(Rectangle(corner, width, height, fill=False, ec="#d1495b", lw=1.8))
-    return _note(figure, note)
+    return figure
 
 
+@_keeps_tables
 def distances_and_norms(distances: pd.DataFrame, run: str = "", note: str = "") -> Figure:
     """Mean distance to the first neighbour and mean norm of the centred points, layer by layer.
 
@@ -512,6 +717,7 @@ def cloud_scales(table: pd.DataFrame, note: str = "") -> Figure:
 # -------------------------------------------------------------------- intrinsic dimension (04, 11)
 
 
+@_keeps_tables
 def twonn_fit(
     x: np.ndarray, y: np.ndarray, fraction: float, slope: float, note: str = ""
 ) -> Figure:
@@ -537,6 +743,7 @@ def twonn_fit(
     return _note(figure, note)
 
 
+@_keeps_tables
 def id_scaling(
     curves: pd.DataFrame, n_blocks: int, scale: float | None = None, note: str = ""
 ) -> Figure:
@@ -597,6 +804,7 @@ def _outline(axis: Axes, cells: np.ndarray) -> None:
         axis.contour(fine, levels=[0.5], extent=extent, colors=THRESHOLD, linewidths=2)
 
 
+@_keeps_tables
 def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> Figure:
     """How far the dimension may be off, by the range of the curve around each scale.
 
@@ -635,6 +843,7 @@ def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> 
     return _note(figure, note)
 
 
+@_keeps_tables
 def scale_rules(
     profiles: pd.DataFrame, labels: Mapping[str, str] | None = None, note: str = ""
 ) -> Figure:
@@ -679,6 +888,7 @@ def _rule_curves(axis: Axes, profiles, value: str, error: str, labels: Mapping[s
         )
 
 
+@_keeps_tables
 def profile_with_controls(
     profile: pd.DataFrame,
     controls: pd.DataFrame,
@@ -760,6 +970,7 @@ def _control_curve(
     )
 
 
+@_keeps_tables
 def sizes(table: pd.DataFrame, run: str = "", note: str = "") -> Figure:
     """Dimension, first distance and norm over the layers, trained and untrained.
 
@@ -799,6 +1010,7 @@ def sizes(table: pd.DataFrame, run: str = "", note: str = "") -> Figure:
     return _note(figure, note)
 
 
+@_keeps_tables
 def id_by_samples(curves: pd.DataFrame, n_blocks: int, note: str = "") -> Figure:
     """Profiles by TwoNN of all samples, of halves, quarters and eighths of them.
 
@@ -828,6 +1040,7 @@ def id_by_samples(curves: pd.DataFrame, n_blocks: int, note: str = "") -> Figure
     return _note(figure, note)
 
 
+@_keeps_tables
 def ratio_law(shares: np.ndarray, curve: pd.DataFrame, note: str = "") -> Figure:
     """Distances to the nearest neighbour, and the ratios against the law that TwoNN fits.
 
@@ -861,6 +1074,7 @@ def ratio_law(shares: np.ndarray, curve: pd.DataFrame, note: str = "") -> Figure
     return _note(figure, note)
 
 
+@_keeps_tables
 def ceiling(table: pd.DataFrame, lowest: float, highest: float, note: str = "") -> Figure:
     """What Gaussian clouds of known dimension are read as, beside the readings of a profile.
 
@@ -891,6 +1105,7 @@ def ceiling(table: pd.DataFrame, lowest: float, highest: float, note: str = "") 
     return _note(figure, note)
 
 
+@_keeps_tables
 def training_dynamics(
     dynamics: pd.DataFrame, label_k: int, note: str = "", baselines: pd.DataFrame | None = None
 ) -> Figure:
@@ -919,6 +1134,7 @@ def training_dynamics(
     return _note(figure, note)
 
 
+@_keeps_tables
 def listening_places(
     places: pd.DataFrame, label_k: int, note: str = "", baselines: pd.DataFrame | None = None
 ) -> Figure:
@@ -952,6 +1168,7 @@ def listening_places(
     return _note(figure, note)
 
 
+@_keeps_tables
 def language_controls(controls: pd.DataFrame, label_k: int, note: str = "") -> Figure:
     """Dimension and label overlap of texts as they are, and of what is left without their meaning.
 
@@ -992,8 +1209,7 @@ def _id_and_overlap(cases, styles: list[dict], label_k: int, title: str) -> Figu
         _from_zero(axes[0, 1], _label_overlap_name(label_k), 1)
     for axis in axes[0]:
         _depth_axis(axis, "relative depth")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, title=title, loc="outside upper left", ncols=5, alignment="left")
+    _legend_above(figure, *axes[0, 0].get_legend_handles_labels(), title, 5)
     return figure
 
 
@@ -1004,6 +1220,7 @@ def _label_overlap_name(k: int) -> str:
     return rf"label overlap  $\chi^{{l,gt}}_{{{k}}}$"
 
 
+@_keeps_tables
 def data_overlap(
     between: pd.DataFrame, data_k: Sequence[int], run: str = "", note: str = ""
 ) -> Figure:
@@ -1045,6 +1262,7 @@ def data_overlap(
     return _note(figure, note)
 
 
+@_keeps_tables
 def label_overlap(
     by_label: pd.DataFrame,
     n_blocks: int,
@@ -1133,6 +1351,7 @@ def _levels(axis: Axes, names: Sequence[str], values: Sequence[float], ending: s
         )
 
 
+@_keeps_tables
 def scoreboard(board: pd.DataFrame, label_k: int, note: str = "") -> Figure:
     """What each way to choose a layer keeps of the best one, with the controls below a line.
 
@@ -1171,11 +1390,11 @@ def scoreboard(board: pd.DataFrame, label_k: int, note: str = "") -> Figure:
     axis.set_xlabel("share of the best layer's")
     axis.grid(axis="y", color="#eeeeee")
     axis.set_axisbelow(True)
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=3, alignment="left")
+    _legend_above(figure, *axis.get_legend_handles_labels(), "", 3)
     return _note(figure, note)
 
 
+@_keeps_tables
 def id_against_overlap(table: pd.DataFrame, label_k: int, note: str = "") -> Figure:
     """Label overlap against dimension, a point a layer, joined in the order of the layers.
 
@@ -1229,6 +1448,7 @@ def _curves_by_k(axis: Axes, table: pd.DataFrame, numbers: Sequence[int], value:
 # ------------------------------------------------------------------------ the paper's figures (07)
 
 
+@_keeps_tables
 def theirs_and_ours(
     theirs: pd.DataFrame,
     ours: pd.DataFrame,
@@ -1304,6 +1524,7 @@ def _mark_choice(axis: Axes, part: pd.DataFrame, depth: float, shade: str) -> No
         axis.plot(depth, 0.02, "^", ms=9, transform=foot, clip_on=False, **look)
 
 
+@_keeps_tables
 def consecutive_by_run(following: pd.DataFrame, k: int, deeper_k: int, note: str = "") -> Figure:
     """Overlap of each layer with the next: every run for two k; the first run for every k.
 
@@ -1339,6 +1560,7 @@ def consecutive_by_run(following: pd.DataFrame, k: int, deeper_k: int, note: str
     return _note(figure, note)
 
 
+@_keeps_tables
 def training_by_run(dynamics: pd.DataFrame, note: str = "") -> Figure:
     """Dimension at checkpoints of one training, a panel a run.
 
@@ -1368,6 +1590,7 @@ def training_by_run(dynamics: pd.DataFrame, note: str = "") -> Figure:
     return _note(figure, note)
 
 
+@_keeps_tables
 def advice_shares(boards: pd.DataFrame, note: str = "") -> Figure:
     """What each way to choose a layer keeps of the best label overlap, a panel a side.
 
@@ -1400,6 +1623,7 @@ def advice_shares(boards: pd.DataFrame, note: str = "") -> Figure:
     return _note(figure, note)
 
 
+@_keeps_tables
 def relations(table: pd.DataFrame, note: str = "") -> Figure:
     """Rank correlation of ID and label overlap, a row a model, with its intervals.
 
@@ -1435,6 +1659,7 @@ def _panel_for_each(n: int, height: float) -> tuple[Figure, list[Axes]]:
 # ------------------------------------------------------------------------------------ controls (08)
 
 
+@_keeps_tables
 def balls(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
     """Estimated over true dimension of balls, with the deviation between clouds.
 
@@ -1480,6 +1705,7 @@ def balls(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
     return _note(figure, note)
 
 
+@_keeps_tables
 def certificates(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
     """What `auto` reads of clouds of known dimension, and of which it certifies the reading.
 
@@ -1514,6 +1740,7 @@ def certificates(table: pd.DataFrame, tolerance: float, note: str = "") -> Figur
     return _note(figure, note)
 
 
+@_keeps_tables
 def error_ratios(table: pd.DataFrame, note: str = "") -> Figure:
     """Estimated errors over the true spread: a row for each form of error of each statistic.
 
@@ -1547,6 +1774,7 @@ def error_ratios(table: pd.DataFrame, note: str = "") -> Figure:
     return _note(figure, note)
 
 
+@_keeps_tables
 def known_profiles(profiles: pd.DataFrame, note: str = "") -> Figure:
     """Shapes of profiles, those without a feature to find on the left and those with one right.
 
@@ -1576,6 +1804,7 @@ def known_profiles(profiles: pd.DataFrame, note: str = "") -> Figure:
     return _note(figure, note)
 
 
+@_keeps_tables
 def operating_curve(
     false: pd.DataFrame, power: pd.DataFrame, alpha: float, note: str = ""
 ) -> Figure:
@@ -1631,6 +1860,7 @@ def operating_curve(
 # ------------------------------------------------------------------------------------- report (09)
 
 
+@_keeps_tables
 def real_profiles(
     theirs: pd.DataFrame,
     ours: pd.DataFrame,
@@ -1687,6 +1917,7 @@ def _run_with_untrained(axis: Axes, run: str, curve: pd.DataFrame, band: pd.Data
         )
 
 
+@_keeps_tables
 def rule_shapes(profiles: pd.DataFrame, note: str = "") -> Figure:
     """Profiles over their own mean under the scale rules, a panel a run: only the shape is left.
 
@@ -1706,6 +1937,7 @@ def rule_shapes(profiles: pd.DataFrame, note: str = "") -> Figure:
     return _note(figure, note)
 
 
+@_keeps_tables
 def id_against_samples(table: pd.DataFrame, note: str = "") -> Figure:
     """Dimension against the number of points, at several layers of several runs.
 
@@ -1739,6 +1971,7 @@ def id_against_samples(table: pd.DataFrame, note: str = "") -> Figure:
 # --------------------------------------------------------------------------------- benchmarks (10)
 
 
+@_keeps_tables
 def speed_ratios(table: pd.DataFrame, note: str = "") -> Figure:
     """How many times longer other ways take, a panel a task, with the range over repetitions.
 
@@ -1767,6 +2000,7 @@ def speed_ratios(table: pd.DataFrame, note: str = "") -> Figure:
     return _note(figure, note)
 
 
+@_keeps_tables
 def growth(table: pd.DataFrame, note: str = "") -> Figure:
     """Measured against modelled time of a neighbour search; the line is equality.
 
@@ -1802,6 +2036,7 @@ def growth(table: pd.DataFrame, note: str = "") -> Figure:
     return _note(figure, note)
 
 
+@_keeps_tables
 def precision_effect(table: pd.DataFrame, note: str = "") -> Figure:
     """Change by a lower precision, beside the statistical error of what is changed.
 
@@ -1839,6 +2074,7 @@ def precision_effect(table: pd.DataFrame, note: str = "") -> Figure:
 # -------------------------------------------------------------------- two clouds, and signs (12-13)
 
 
+@_keeps_tables
 def layer_maps(
     maps: Mapping[str, pd.DataFrame],
     first: str,
@@ -1887,6 +2123,7 @@ def layer_maps(
     return _note(figure, note)
 
 
+@_keeps_tables
 def nearest_layers(nearest: pd.DataFrame, first: str, second: str, note: str = "") -> Figure:
     """For each layer of one cloud, the depth at which the other is most like it.
 
@@ -1918,6 +2155,7 @@ def nearest_layers(nearest: pd.DataFrame, first: str, second: str, note: str = "
     return _note(figure, note)
 
 
+@_keeps_tables
 def two_profiles(profiles: pd.DataFrame, note: str = "") -> Figure:
     """Intrinsic dimension of several clouds on one axis.
 
@@ -1946,6 +2184,7 @@ def two_profiles(profiles: pd.DataFrame, note: str = "") -> Figure:
     return _note(figure, note)
 
 
+@_keeps_tables
 def meaning(cases: pd.DataFrame, note: str = "") -> Figure:
     """Correlation of dimension and label overlap against what the input gives of the labels.
 
@@ -1995,6 +2234,7 @@ def meaning(cases: pd.DataFrame, note: str = "") -> Figure:
     return _note(figure, note)
 
 
+@_keeps_tables
 def rival_choices(choices: pd.DataFrame, note: str = "") -> Figure:
     """Share of the best label overlap that each choice of a layer keeps, a row a case.
 
@@ -2022,6 +2262,7 @@ def rival_choices(choices: pd.DataFrame, note: str = "") -> Figure:
 # ---------------------------------------------------------------------------- real models (14)
 
 
+@_keeps_tables
 def runs_with_controls(
     curves: pd.DataFrame,
     bands: pd.DataFrame,
@@ -2060,6 +2301,7 @@ def runs_with_controls(
     return _note(figure, note)
 
 
+@_keeps_tables
 def overlap_maps(maps: Mapping[str, pd.DataFrame], k: int, note: str = "") -> Figure:
     """Neighbourhood overlap of all pairs of layers, a panel a pair of clouds.
 

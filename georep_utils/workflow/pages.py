@@ -46,6 +46,7 @@ from georep_utils import io
 from georep_utils.io import REPOSITORY, UserError, atomic
 from georep_utils.workflow import reference
 from georep_utils.workflow.engine import LEFT_OUT
+from georep_utils.workflow.finish import finish, prepare
 from georep_utils.workflow.runs import Parameter, notebook_file, read_run, run_files
 
 WIDTH = 88  # characters of a line of code on a page
@@ -76,6 +77,7 @@ BUILT_WITH = [
     "sphinxcontrib-bibtex",
 ]
 CODE_OF_PAGES = (
+    "georep_utils.workflow.finish",
     "georep_utils.workflow.pages",
     "georep_utils.workflow.reference",
     "georep_utils.workflow.runs",
@@ -248,8 +250,8 @@ def build_html(made: Mapping[str, str] | None = None) -> Path:
 def _build(build: Path, made: Mapping[str, str]) -> Path:
     source = build / "next" / "source"
     shutil.rmtree(build / "next", ignore_errors=True)
-    stage(table_of_contents(), source, made)
-    key = _key(source)
+    narrow = stage(table_of_contents(), source, made)
+    key = _key(source, narrow)
     html = build / "html"
     finished = build / f"html-{key[:12]}"
     if io.read_json(build / "built.json", {}).get("key") == key and (html / "index.html").is_file():
@@ -257,6 +259,7 @@ def _build(build: Path, made: Mapping[str, str]) -> Path:
         shutil.rmtree(build / "next")
         return html
     _sphinx(source, build)
+    finish(build / "next/output/_build/html", narrow)
     shutil.rmtree(finished, ignore_errors=True)
     (build / "next/output/_build/html").rename(finished)
     _point(html, finished)
@@ -268,8 +271,8 @@ def _build(build: Path, made: Mapping[str, str]) -> Path:
     return html
 
 
-def stage(toc: Mapping, source: Path, made: Mapping[str, str]) -> None:
-    """Copy everything that the book shows below `source`."""
+def stage(toc: Mapping, source: Path, made: Mapping[str, str]) -> dict[str, str]:
+    """Copy everything that the book shows below `source`; the pictures for phones, by name."""
     source.mkdir(parents=True)
     config = yaml.safe_load((REPOSITORY / "_config.yml").read_text(encoding="utf-8"))
     config = with_repository(config, _repository())
@@ -277,6 +280,7 @@ def stage(toc: Mapping, source: Path, made: Mapping[str, str]) -> None:
     (source / "_toc.yml").write_text(yaml.safe_dump(dict(toc), sort_keys=False))
     skipped = shutil.ignore_patterns("runs", "results", ".*")
     shutil.copytree(REPOSITORY / "book", source / "book", ignore=skipped)
+    narrow = {}
     for entry in entries_of(toc):
         target = source / f"{entry}.ipynb"
         if entry.startswith(SHOWN):
@@ -291,9 +295,13 @@ def stage(toc: Mapping, source: Path, made: Mapping[str, str]) -> None:
         if found.suffix == ".ipynb":
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(found, target)
+            narrow |= prepare(target, target.parent.name)
     for path in source.rglob("*.md"):
         _complete(path, source, made)
     _loosen_references(source)
+    for path in (source / "book/_results").rglob("*-narrow.svg"):
+        narrow[path.stem.removesuffix("-narrow")] = path.read_text(encoding="utf-8")
+    return narrow
 
 
 def _complete(path: Path, source: Path, made: Mapping[str, str]) -> None:
@@ -376,6 +384,9 @@ def _inserted(match: re.Match, folder: Path, source: Path) -> str:
     target = source / "book/_results" / short
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(found, target)
+    phone = found.with_name(f"{found.stem}-narrow{found.suffix}")
+    if phone.is_file():
+        shutil.copyfile(phone, target.with_name(phone.name))
     return f"```{{figure}} {os.path.relpath(target, folder)}\n{match['options'].strip()}\n```"
 
 
@@ -463,12 +474,12 @@ def _labels_of_runs() -> set[str]:
     return labels
 
 
-def _key(source: Path) -> str:
-    """What the html depends on: all staged files, the programs that build it, and this module."""
+def _key(source: Path, narrow: Mapping[str, str]) -> str:
+    """What the html depends on: all staged files, pictures, the programs that build it, its code."""
     files = sorted(path for path in source.rglob("*") if path.is_file())
     content = [[str(path.relative_to(source)), io.file_digest(path)] for path in files]
     versions = {name: version(name) for name in BUILT_WITH}
-    return io.digest(content, versions, io.code_digest(*CODE_OF_PAGES))
+    return io.digest(content, dict(narrow), versions, io.code_digest(*CODE_OF_PAGES))
 
 
 def _sphinx(source: Path, build: Path) -> None:
