@@ -475,7 +475,7 @@ def _labels_of_runs() -> set[str]:
 
 
 def _key(source: Path, narrow: Mapping[str, str]) -> str:
-    """What the html depends on: all staged files, pictures, the programs that build it, its code."""
+    """What the html depends on: staged files, pictures, the programs that build it, its code."""
     files = sorted(path for path in source.rglob("*") if path.is_file())
     content = [[str(path.relative_to(source)), io.file_digest(path)] for path in files]
     versions = {name: version(name) for name in BUILT_WITH}
