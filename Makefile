@@ -49,7 +49,7 @@ book: $(READY)
 	$(IN) -m georep_utils book
 
 test: $(READY)
-	$(IN) -m pytest -m "not slow and not book"
+	$(IN) -m pytest -n 2 --dist loadfile -m "not slow and not book"
 
 run: $(READY)
 	$(IN) -m georep_utils run $(RUN) $(ARGS)

@@ -75,8 +75,8 @@ def test_a_report_says_bytes_and_times_of_every_stage(monkeypatch):
     told = cost.report(parameters(n_per_class=10, distances__maxk=20, **few))
     assert "to download    0 files" in told
     assert "samples        100 of fashion-mnist-14" in told
-    # 25 layers of width 64 and 16 logits, 100 samples, float32; three untrained networks.
-    assert "26 of width 16 to 64, 4 network(s), and 2 array(s) of the input" in told
+    # 25 layers of width 64 and 16 logits, 100 samples, float32; one untrained network.
+    assert "26 of width 16 to 64, 2 network(s), and 2 array(s) of the input" in told
     assert re.search(r"02 extract     0\.00 GB on disk, .* about \d+ s on cpu", told)
     assert re.search(r"03 neighbours .* about \d+ s", told)
 

@@ -456,7 +456,7 @@ def test_notebooks_that_need_nothing_of_each_other_run_side_by_side(lived_in):
 # ---
 
 # %% tags=["parameters"]
-run = "tiny"
+run = "meeting"
 
 # %%
 import time
@@ -474,10 +474,10 @@ with open("log.txt", "a") as log:
         text = meeting.format(needed="02_sum", own=own, other=other)
         (house.root / f"notebooks/{own}.py").write_text(text)
     notebooks = ["01_count", "02_sum", "03_left", "04_right"]
-    house.write_run("tiny", notebooks=notebooks)
+    house.write_run("meeting", notebooks=notebooks)
     script = "import sys; from georep_utils.__main__ import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
-        [sys.executable, "-c", script, "run", "tiny", "--from", "01", "--jobs", "2"],
+        [sys.executable, "-c", script, "run", "meeting", "--jobs", "2"],
         cwd=house.root,
         env=os.environ | {"PYTHONPATH": str(house.root)},
         capture_output=True,
@@ -487,7 +487,8 @@ with open("log.txt", "a") as log:
     assert done.returncode == 0, done.stderr
     # The first two need each other, and keep their order.
     assert house.executed() == ["count", "sum", "met", "met"]
-    assert f"tiny: {', '.join(notebooks)}" in done.stdout
+    assert f"meeting: {', '.join(notebooks)}" in done.stdout
+    (house.root / "notebooks/runs/meeting.yml").unlink()
 
 
 def test_what_a_notebook_comes_after_is_said_in_its_header(house):
