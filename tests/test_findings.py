@@ -269,7 +269,7 @@ def noisy(ids, noise, rng):
 
 
 def said_in_draws(finding, ids, draws=60):
-    """Verdicts on noisy copies of a profile, which it also has a fifth of the way through training."""
+    """Verdicts on noisy copies of a profile, the same from a fifth of the training on."""
     rng = np.random.default_rng(8)
     error = 0.015 * ids  # the true one, so that the rule's draws of noise are made once
     said = []
