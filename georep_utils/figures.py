@@ -808,8 +808,9 @@ def _outline(axis: Axes, cells: np.ndarray) -> None:
 def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> Figure:
     """How far the dimension may be off, by the range of the curve around each scale.
 
-    The threshold is outlined. Colours end at four times the threshold: what lies above is not
-    certified, however far above it is. A dot is a place that passes both tests of a certificate.
+    Places that pass the test of scale are outlined. Colours end at four times the threshold: what
+    lies above is not certified, however far above it is. A dot is a place that passes both tests of
+    a certificate.
 
     Parameters
     ----------
@@ -831,7 +832,8 @@ def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> 
     if (table > end).all(axis=None):
         place = {"ha": "center", "va": "center", "transform": axis.transAxes}
         axis.text(0.5, 0.5, f"above {_plain(end)} at every layer and scale", **place)
-    _outline(axis, (table < max_bias).to_numpy().T)
+    scales = diagnostics.pivot(index="layer", columns="scale", values="refused")
+    _outline(axis, (scales != "scale").to_numpy().T)
     passed = diagnostics[diagnostics.refused == ""]
     axis.plot(
         table.index.get_indexer(passed.layer),

@@ -427,18 +427,20 @@ io.note_facts(auto_read="auto" in selections, small_ranks="gride_small_k" in sel
 #
 # *Scale.* The curve is followed over two octaves to either side. Its whole range there, with its
 # error, is turned into a possible bias by the same argument as `id_sys`, with $4^{1/d} - 1$ in the
-# place of $2^{1/d} - 1$. The bias may be a tenth.
+# place of $2^{1/d} - 1$. The bias may be a twentieth, half of what is promised, since two
+# disturbances of opposite sign can hide half of each other. And distances must at least double over
+# the four octaves, $16^{1/d} \geq 2$: over less than that any curve can be flat by accident.
 #
 # *Law.* At the scale itself, the ratios must be spread as points of one dimension have them. A
 # mixture of two dimensions, or a density that changes within a neighbourhood, spreads them more.
 # The variance of the ratios, after they were turned into normal scores, may exceed one by a
 # twentieth.
 #
-# The tests are blind where a flat curve is an accident: for a density that rises towards the edges
-# in many dimensions, for a small part of another dimension, and for structure that is smaller than
-# every distance between neighbours. In the other direction they are strict. Above ten dimensions or
-# so distances hardly grow over two octaves, and next to nothing can be certified. So a missing
-# certificate does not say that a number is wrong; it says that the number belongs to its scale. The
+# {ref}`paper-controls` counts how often such a certificate is wrong. The tests are blind to a small
+# part of another dimension, and to structure that is smaller than every distance between
+# neighbours. In the other direction they are strict: nothing above dimension 4 is certified, since
+# distances do not double there. So a missing certificate does not say that a number is wrong; it
+# says that the number belongs to its scale. The
 # table counts, over all layers and scales, the places that pass, and of the others the first test
 # that they fail.
 
