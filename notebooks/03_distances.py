@@ -48,9 +48,9 @@ from georep_utils.data import datasets, previews
 from georep_utils.geometry.neighbors import largest_range
 
 # %% [markdown]
-# The clouds of the run are there already: that of its network, `trained`, and, as far as the run
-# has them, its controls: the same network with random weights, and the input itself. All of them
-# are searched; the pages below look at the trained network.
+# The {term}`clouds <cloud>` of the run are there already: that of its network, `trained`, and, as
+# far as the run has them, its controls: the same network with random weights, and the input itself.
+# All of them are searched; the pages below look at the trained network.
 
 # %%
 figures.use_style()
@@ -73,7 +73,7 @@ if maxk >= n:
 # first $k$ neighbours are. The intrinsic dimension needs to know how fast distances grow from one
 # neighbour to a later one, which the ratios
 #
-# $$ \mu_{i,k} = r_{i,2k} \,/\, r_{i,k}, \qquad k = 1, 2, 4, \dots $$
+# $$ \mu_{i,k} = r_{i,2k} \,/\, r_{i,k}, \qquad k = 1, 2, 4, \dots $$ ({{run}}-eq-ratios)
 #
 # say. In $d$ dimensions a ball of twice the volume is only $2^{1/d}$ times as wide: the larger $d$,
 # the closer the ratios are to 1. A ratio has no unit. If all points move apart by the same factor,
@@ -135,7 +135,8 @@ assert np.allclose(distance[near.indices[i]], r[: maxk + 1])
 pd.DataFrame({"neighbour": near.indices[i], "distance": near.distances[i]}).head(6)
 
 # %% [markdown]
-# And the ratios are those of distances at ranks of which each is twice the one before:
+# And the ratios of {eq}`{{run}}-eq-ratios` are those of distances at ranks of which each is twice
+# the one before:
 
 # %%
 k = 2 ** np.arange(near.mus.shape[1])

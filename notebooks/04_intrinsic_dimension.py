@@ -112,7 +112,7 @@ np.round(near.distances[:3, :6], 3)
 # and the two are almost equally far. The ratio $\mu = r_2 / r_1$ therefore tells $d$. It follows
 # a Pareto law,
 #
-# $$ F(\mu) = 1 - \mu^{-d} , $$
+# $$ F(\mu) = 1 - \mu^{-d} , $$ ({{run}}-eq-pareto)
 #
 # in which the density of the points does not appear. All that is asked of the density is that it
 # be constant as far as the second neighbour. A point with an exact copy has $r_1 = 0$ and no
@@ -132,14 +132,15 @@ mu[:6].round(3)
 # %% [markdown]
 # ### TwoNN: the slope of a line
 #
-# Take the logarithm of the law, and $d$ becomes the slope of a straight line through the origin,
+# Take the logarithm of {eq}`{{run}}-eq-pareto`, and $d$ becomes the slope of a straight line
+# through the origin,
 #
-# $$ -\log\,(1 - F(\mu)) = d \, \log \mu . $$
+# $$ -\log\,(1 - F(\mu)) = d \, \log \mu . $$ ({{run}}-eq-twonn)
 #
-# **TwoNN** {cite}`facco2017` fits this line. For $F$ it takes the empirical distribution: sort the
-# ratios, and the $i$-th of $N$ has $F = i / N$. The largest ratios are left out, 2 % of them here
-# as in the authors' released code. They belong to points whose second neighbour is far away, where
-# the density is least likely to be constant, and the very last one would have $F = 1$ and an
+# {term}`TwoNN` {cite}`facco2017` fits this line. For $F$ it takes the empirical distribution: sort
+# the ratios, and the $i$-th of $N$ has $F = i / N$. The largest ratios are left out, 2 % of them
+# here as in the authors' released code. They belong to points whose second neighbour is far away,
+# where the density is least likely to be constant, and the very last one would have $F = 1$ and an
 # infinite logarithm.
 
 
@@ -184,9 +185,9 @@ figures.twonn_fit(x, y, 0.98, twonn(mu), note=made_from)
 # What "dimension" means depends on how far one looks. Noise fills all directions at small
 # distances; a curved surface bends into further directions at large ones. TwoNN looks further away
 # when points are left out at random, because the neighbours that remain are more distant. We call
-# $N/n$ the *scale*: $n$ of $N$ points are kept. Neighbours must be searched for anew among the
-# points that are kept. To look the survivors up in the stored table would favour the points whose
-# neighbours happened to survive, and the estimate would come out too high.
+# $N/n$ the {term}`scale`: $n$ of $N$ points are kept. Neighbours must be searched for anew among
+# the points that are kept. To look the survivors up in the stored table would favour the points
+# whose neighbours happened to survive, and the estimate would come out too high.
 
 # %%
 X = np.asarray(trained[layer])
@@ -198,13 +199,15 @@ twonn(ratios(decimated))
 # %% [markdown]
 # ### Gride: a likelihood for later neighbours
 #
-# **Gride** {cite}`denti2022` looks further away by other means. It keeps all points and takes the
-# neighbours $k$ and $2k$. Their ratio $\mu = r_{2k}/r_k$ has the density
+# {term}`Gride` {cite}`denti2022` looks further away by other means. It keeps all points and takes
+# the neighbours $k$ and $2k$. Their ratio $\mu = r_{2k}/r_k$ has the density
 #
-# $$ p(\mu \mid d) = \frac{d \, (\mu^d - 1)^{k-1}}{B(k, k) \, \mu^{(2k-1)d + 1}} , $$
+# $$
+# p(\mu \mid d) = \frac{d \, (\mu^d - 1)^{k-1}}{B(k, k) \, \mu^{(2k-1)d + 1}} ,
+# $$ ({{run}}-eq-gride)
 #
-# which for $k = 1$ is the Pareto law again. The dimension is the one of maximum likelihood. With
-# the derivative of the log-likelihood set to zero it solves
+# which for $k = 1$ is the law {eq}`{{run}}-eq-pareto` again. The dimension is the one of maximum
+# likelihood. With the derivative of the log-likelihood set to zero it solves
 #
 # $$
 # \frac{N - 1}{d}
@@ -279,8 +282,8 @@ figures.id_scaling(curves, n_blocks, note=made_from)
 # %% [markdown]
 # ## Choosing the scale
 #
-# One number a layer needs one scale, the same for all layers. The exact rule of the paper is not
-# public, so we keep what its authors wrote and did as rules with names:
+# One number a layer needs one scale, the same for all layers: a {term}`scale rule`. The exact rule
+# of the paper is not public, so we keep what its authors wrote and did as rules with names:
 #
 # - `paper_text`: TwoNN at $N/n = 4$, as the text says;
 # - `igpt_release`: TwoNN at $N/n = 32$, four repetitions, lowest 98 % of the ratios, as the
