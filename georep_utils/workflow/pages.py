@@ -255,7 +255,7 @@ def _build(build: Path, made: Mapping[str, str]) -> Path:
         print("the book is up to date", flush=True)
         shutil.rmtree(build / "next")
         return html
-    _sphinx(source, build)
+    run_jupyter_book(source, build)
     shutil.rmtree(finished, ignore_errors=True)
     (build / "next/output/_build/html").rename(finished)
     _point(html, finished)
@@ -271,7 +271,7 @@ def stage(toc: Mapping, source: Path, made: Mapping[str, str]) -> None:
     """Copy everything that the book shows below `source`."""
     source.mkdir(parents=True)
     config = yaml.safe_load((REPOSITORY / "_config.yml").read_text(encoding="utf-8"))
-    config = with_repository(config, _repository())
+    config = with_repository(config, repository())
     (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False))
     (source / "_toc.yml").write_text(yaml.safe_dump(dict(toc), sort_keys=False))
     skipped = shutil.ignore_patterns("runs", "results", ".*")
@@ -300,7 +300,7 @@ def _complete(path: Path, source: Path, made: Mapping[str, str]) -> None:
     before = path.read_text(encoding="utf-8")
     text = MADE.sub(lambda match: _made(match["name"], made), before)
     if ADDRESS in text:
-        text = text.replace(ADDRESS, _repository())
+        text = text.replace(ADDRESS, repository())
     text = INSERTED.sub(lambda match: _inserted(match, path.parent, source), text)
     if text != before:
         path.write_text(text, encoding="utf-8")
@@ -316,7 +316,7 @@ def _made(name: str, made: Mapping[str, str]) -> str:
     return MADE_HERE[name]()
 
 
-def _repository() -> str:
+def repository() -> str:
     """The address of the repository, from CITATION.cff."""
     about = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
     return about["repository-code"]
@@ -470,11 +470,12 @@ def _key(source: Path) -> str:
     return io.digest(content, versions, io.code_digest(*CODE_OF_PAGES))
 
 
-def _sphinx(source: Path, build: Path) -> None:
-    """Run Jupyter Book; RuntimeError for any warning or error."""
+def run_jupyter_book(source: Path, build: Path, builder: str = "html") -> None:
+    """Build staged sources into next/output below `build`; RuntimeError for any warning."""
     program = str(Path(sys.executable).with_name("jupyter-book"))
     output = build / "next/output"
     options = ["--path-output", str(output), "--all", "-n", "-W", "--keep-going"]
+    options += ["--builder", builder]
     done = subprocess.run(
         [program, "build", str(source), *options],
         text=True,
