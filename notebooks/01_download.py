@@ -304,7 +304,7 @@ glue("n-samples", len(data), display=False)
 glue("kind", data.kind, display=False)
 
 # %% [markdown]
-# - The run has {glue:text}`n-samples:,` samples, of the kind that is called {glue:text}`kind`.
+# - The run has {glue:text}`n-samples:,` samples of the kind *{glue:text}`kind`*.
 
 # %% [markdown] tags=["only-labels", "only-even_classes"]
 # - They belong to {glue:text}`n-classes` classes of {glue:text}`smallest-class:,` samples each.
