@@ -239,6 +239,7 @@ figures.distances_and_norms(distances, run, note)
 first = distances.first_distance
 glue("spread", float(first.max() / first[first > 0].min()), display=False)
 glue("copies", int(distances.duplicates.max()), display=False)
+io.note_facts(copies=bool(distances.duplicates.max() > 0))
 body = distances[distances.layer <= trained.n_blocks]
 together = body.first_distance.corr(body.norm, method="spearman")
 glue("together", float(together), display=False)
@@ -248,12 +249,16 @@ glue("together", float(together), display=False)
 #   are known in every layer, exactly: brute force finds the same for the point that we tried.
 # - Ratios are kept instead of the matrix of distances, so that storage grows with the number of
 #   points and not with its square.
-# - The number of points that have an exact copy in their layer is {glue:text}`copies:,` in the
-#   layer where it is largest. Such points have no ratio at $k = 1$ and are left out where one is
-#   needed.
 # - In the layer where it is largest, the mean distance to the first neighbour is
 #   {glue:text}`spread:.1f` times that of the layer where it is smallest (layers in which it is zero
 #   aside).
 # - The two sizes have a rank correlation of {glue:text}`together:.2f` over the layers up to the
 #   final norm. At 1 the layers would have the same order by both; the further below, the more the
 #   cloud changes by something else than its size.
+
+# %% [markdown] tags=["only-copies"]
+# - In the layer with most of them, {glue:text}`copies:,` points have an exact copy
+#   ({term}`duplicates`). They have no ratio at $k = 1$, and are left out where one is needed.
+
+# %% [markdown] tags=["not-copies"]
+# - No point has an exact copy in any layer, so that every point has a ratio at $k = 1$.

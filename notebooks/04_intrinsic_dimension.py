@@ -712,7 +712,7 @@ print(f"{contrast:.2f} ± {error:.2f}")
 #
 # The logits are no layer of the profile, so `n_blocks` leaves them out. The rule is frozen, and its
 # version is part of the answer. How often it finds a layer in profiles
-# that have none, and misses one that is there, is tabulated in `book/results/operating_curve`.
+# that have none, and misses one that is there, is counted in {ref}`paper-controls`.
 
 # %% tags=["only-enough_layers", "hide-input"]
 groups = resampling.N_GROUPS if covariance is not None else None
@@ -958,8 +958,8 @@ for name in ("first_distance", "norm", "Gaussian, same covariance"):
 #   root of one equation. Over all scales and both estimators the ID of layer
 #   {glue:text}`example-layer` goes from {glue:text}`example-low:.1f` to
 #   {glue:text}`example-high:.1f`: *the* dimension of a layer does not exist, only a dimension at a
-#   scale. The systematic error that this leaves is {glue:text}`rules-sys:.0%` of the ID in the
-#   middle of all layers, by *{glue:text}`scale-rule`*.
+#   scale. The systematic error that this leaves is {glue:text}`rules-sys:.0%` of the ID, as a
+#   median over the layers, by *{glue:text}`scale-rule`*.
 # - **The rules.** The profiles by the other rules correlate with that of
 #   *{glue:text}`scale-rule`* at {glue:text}`shape:.2f` or more. Readings of one layer differ by a
 #   factor of up to {glue:text}`height:.2f` between the rules. ABIDE's number describes the points
@@ -1001,8 +1001,8 @@ for name in ("first_distance", "norm", "Gaussian, same covariance"):
 
 # %% [markdown] tags=["only-input_read"]
 # - **The input.** Taken as *{glue:text}`input-name`* it has an ID of {glue:text}`input-id:.1f`, the
-#   highest of those compared. In {glue:text}`above-input` of {glue:text}`n-body` layers up to the
-#   final norm the network's is higher.
+#   highest of those compared. The network's is higher in {glue:text}`above-input` of
+#   {glue:text}`n-body` layers up to the final norm.
 
 # %% [markdown] tags=["only-comparable"]
 # - **The criticism.** Over layers and over the steps between them, all at the same stride, the rank

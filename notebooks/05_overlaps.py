@@ -671,8 +671,8 @@ glue("middle-share", float(middle_row.share), display=False)
 #   inputs and the architecture, not to training.
 
 # %% [markdown] tags=["only-scored"]
-# - **The best set.** {glue:text}`n-best` layers can't be told from the best one; the first is layer
-#   {glue:text}`best-from`, the last layer {glue:text}`best-to`.
+# - **The best set.** Layers that can't be told from the best one, itself included:
+#   {glue:text}`n-best`, between layer {glue:text}`best-from` and layer {glue:text}`best-to`.
 
 # %% [markdown] tags=["only-scored", "only-behind_peak"]
 # - **Chance.** A layer after the peak, drawn blindly, keeps {glue:text}`random-share:.0%` of the
@@ -688,5 +688,5 @@ glue("middle-share", float(middle_row.share), display=False)
 #   on this run.
 
 # %% [markdown] tags=["only-related"]
-# - **ID and overlap.** Over the layers, their ranks correlate with {glue:text}`rho:.2f` (95 %
-#   interval {glue:text}`rho-low:.2f` to {glue:text}`rho-high:.2f`).
+# - **ID and overlap.** Over the layers, the rank correlation of the two is {glue:text}`rho:.2f` (95
+#   % interval {glue:text}`rho-low:.2f` to {glue:text}`rho-high:.2f`).

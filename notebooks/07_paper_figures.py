@@ -169,7 +169,8 @@ figures.consecutive_by_run(following, k, deeper_k, made_from.splitlines()[1])
 ends = [-0.01, 0.399, 0.899, 1]
 parts = pd.cut(inner.depth, ends, labels=["first 40 %", "next 50 %", "last 10 %"])
 means = inner.groupby(["model", "k", parts], observed=True).value.mean().unstack()
-means.rename_axis(columns="mean overlap with the next layer").round(3)
+means = means.rename_axis(columns="mean overlap with the next layer").round(3)
+means.astype(object).fillna("–")
 
 # %% [markdown]
 # ## The paper's Fig. 3: over training
@@ -189,7 +190,7 @@ figures.training_by_run(dynamics, note)
 # %% [markdown]
 # ## The paper's Fig. 4: overlap with the labels
 #
-# If the advice is good, a star of {numref}`{{run}}-fig-labels` sits at the top of its curve, and
+# If the advice is good, a star in {numref}`{{run}}-fig-labels` sits at the top of its curve, and
 # not every layer does as well. For the ImageGPTs the authors stored neighbours at every sixth or
 # eighth layer only. Those values are drawn as they are, without lines between them; where the
 # chosen layer is not one of them, a triangle at the foot shows where it lies.
