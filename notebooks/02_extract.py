@@ -189,7 +189,7 @@ assert difference < {"float32": 1e-5, "tf32": 1e-2, "bfloat16": 5e-2}[dtype]
 glue("difference", float(difference), display=False)
 
 # %% [markdown] tags=["only-tokens", "only-averaged"]
-# They agree to {glue:text}`difference:.0e` of the vector's length.
+# The largest difference is {glue:text}`difference:.1g` of the vector's length.
 
 # %% tags=["hide-input"]
 io.note_facts(untrained=untrained_control, input=True)
@@ -362,8 +362,8 @@ look.iloc[:: max(1, len(look) // 8)].round(2)
 #   of the same sizes with random weights. What follows is measured on all of them.
 
 # %% [markdown] tags=["only-tokens", "only-averaged"]
-# - A stored point is the mean of the hidden states of its sample, to a relative difference of
-#   {glue:text}`difference:.0e`.
+# - A stored point is the mean of the hidden states of its sample: computed in both ways, the largest
+#   difference is {glue:text}`difference:.1g` of its length.
 
 # %% [markdown] tags=["only-causal"]
 # - The model predicts pixels at {glue:text}`held-out:.3f` nats a token, where an even guess costs
