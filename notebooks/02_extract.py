@@ -189,7 +189,7 @@ assert difference < {"float32": 1e-5, "tf32": 1e-2, "bfloat16": 5e-2}[dtype]
 glue("difference", float(difference), display=False)
 
 # %% [markdown] tags=["only-tokens", "only-averaged"]
-# The largest difference is {glue:text}`difference:.1g` of the vector's length.
+# They differ by {glue:text}`difference:.1g` of the vector's length.
 
 # %% tags=["hide-input"]
 io.note_facts(untrained=untrained_control, input=True)
