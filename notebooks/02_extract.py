@@ -362,8 +362,8 @@ look.iloc[:: max(1, len(look) // 8)].round(2)
 #   of the same sizes with random weights. What follows is measured on all of them.
 
 # %% [markdown] tags=["only-tokens", "only-averaged"]
-# - A stored point is the mean of the hidden states of its sample: computed in both ways, the largest
-#   difference is {glue:text}`difference:.1g` of its length.
+# - A stored point is the mean of the hidden states of its sample: computed in both ways, it differs
+#   by {glue:text}`difference:.1g` of its length.
 
 # %% [markdown] tags=["only-causal"]
 # - The model predicts pixels at {glue:text}`held-out:.3f` nats a token, where an even guess costs

@@ -92,11 +92,12 @@ CONFIG = {"html": {"home_page_in_navbar": True}, "sphinx": {"config": {"numfig":
 def test_an_address_on_github_gives_every_button_and_any_other_none():
     assert pages.with_repository(CONFIG, "https://example.org/georep") == CONFIG
     found = pages.with_repository(CONFIG, "https://github.com/someone/georep")
-    assert found["repository"]["url"] == "https://github.com/someone/georep"
-    assert found["html"]["use_issues_button"] and found["html"]["home_page_in_navbar"]
-    assert set(found["launch_buttons"]) == {"binderhub_url", "colab_url"}
+    options = found["sphinx"]["config"]["html_theme_options"]
+    assert options["repository_url"] == "https://github.com/someone/georep"
+    assert options["use_issues_button"] and options["use_edit_page_button"]
+    assert {"binderhub_url", "colab_url"} < set(options["launch_buttons"])
     assert found["sphinx"]["config"]["numfig"] is True
-    assert "repository" not in CONFIG and "html_context" not in CONFIG["sphinx"]["config"]
+    assert "html_theme_options" not in CONFIG["sphinx"]["config"]
 
 
 def test_the_button_for_an_edit_leads_to_the_script_of_a_chapter():

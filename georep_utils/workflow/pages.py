@@ -337,27 +337,32 @@ def with_repository(config: Mapping, address: str) -> dict:
     config = dict(config)
     if found is None:
         return config
-    buttons = ("use_repository_button", "use_issues_button", "use_edit_page_button")
-    html = dict(config.get("html", {})) | dict.fromkeys(buttons, True)
-    launch = dict(config.get("launch_buttons", {}))
-    launch |= {"binderhub_url": "https://mybinder.org"}
-    launch |= {"colab_url": "https://colab.research.google.com"}
     edit = (
         f"https://github.com/{found['owner']}/{found['name']}/edit/main/"
         "{% if pagename.startswith('book/runs/') %}"
         "notebooks/{{ pagename.split('/')[-1] }}.py"
         "{% else %}{{ file_name }}{% endif %}"
     )
+    # Among the options of the theme, because those of _config.yml take the place of what Jupyter
+    # Book would make of `repository` and `launch_buttons`.
+    options = {
+        "repository_url": address,
+        "repository_branch": LAUNCHED,
+        "use_repository_button": True,
+        "use_issues_button": True,
+        "use_edit_page_button": True,
+        "launch_buttons": {
+            "notebook_interface": "jupyterlab",
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+        },
+    }
     context = {"edit_page_url_template": edit, "edit_page_provider_name": "GitHub"}
     sphinx = dict(config.get("sphinx", {}))
     settings = dict(sphinx.get("config", {}))
-    settings["html_context"] = dict(settings.get("html_context", {})) | context
-    return config | {
-        "repository": {"url": address, "branch": LAUNCHED},
-        "html": html,
-        "launch_buttons": launch,
-        "sphinx": sphinx | {"config": settings},
-    }
+    for name, more in {"html_theme_options": options, "html_context": context}.items():
+        settings[name] = dict(settings.get(name, {})) | more
+    return config | {"sphinx": sphinx | {"config": settings}}
 
 
 def _inserted(match: re.Match, folder: Path, source: Path) -> str:
