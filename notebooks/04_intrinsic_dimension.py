@@ -114,7 +114,7 @@ np.round(near.distances[:3, :6], 3)
 # and the two are almost equally far. The ratio $\mu = r_2 / r_1$ therefore tells $d$. It follows
 # a Pareto law,
 #
-# $$ F(\mu) = 1 - \mu^{-d} , $$
+# $$ F(\mu) = 1 - \mu^{-d} , $$ ({{run}}-eq-pareto)
 #
 # in which the density of the points does not appear. All that is asked of the density is that it
 # be constant as far as the second neighbour. A point with an exact copy has $r_1 = 0$ and no
@@ -134,14 +134,15 @@ mu[:6].round(3)
 # %% [markdown]
 # ### TwoNN: the slope of a line
 #
-# Take the logarithm of the law, and $d$ becomes the slope of a straight line through the origin,
+# Take the logarithm of {eq}`{{run}}-eq-pareto`, and $d$ becomes the slope of a straight line
+# through the origin,
 #
-# $$ -\log\,(1 - F(\mu)) = d \, \log \mu . $$
+# $$ -\log\,(1 - F(\mu)) = d \, \log \mu . $$ ({{run}}-eq-twonn)
 #
-# **TwoNN** {cite}`facco2017` fits this line. For $F$ it takes the empirical distribution: sort the
-# ratios, and the $i$-th of $N$ has $F = i / N$. The largest ratios are left out, 2 % of them here
-# as in the authors' released code. They belong to points whose second neighbour is far away, where
-# the density is least likely to be constant, and the very last one would have $F = 1$ and an
+# {term}`TwoNN` {cite}`facco2017` fits this line. For $F$ it takes the empirical distribution: sort
+# the ratios, and the $i$-th of $N$ has $F = i / N$. The largest ratios are left out, 2 % of them
+# here as in the authors' released code. They belong to points whose second neighbour is far away,
+# where the density is least likely to be constant, and the very last one would have $F = 1$ and an
 # infinite logarithm.
 
 
@@ -186,9 +187,9 @@ figures.twonn_fit(x, y, 0.98, twonn(mu), note=made_from)
 # What "dimension" means depends on how far one looks. Noise fills all directions at small
 # distances; a curved surface bends into further directions at large ones. TwoNN looks further away
 # when points are left out at random, because the neighbours that remain are more distant. We call
-# $N/n$ the *scale*: $n$ of $N$ points are kept. Neighbours must be searched for anew among the
-# points that are kept. To look the survivors up in the stored table would favour the points whose
-# neighbours happened to survive, and the estimate would come out too high.
+# $N/n$ the {term}`scale`: $n$ of $N$ points are kept. Neighbours must be searched for anew among
+# the points that are kept. To look the survivors up in the stored table would favour the points
+# whose neighbours happened to survive, and the estimate would come out too high.
 
 # %%
 X = np.asarray(trained[layer])
@@ -200,13 +201,15 @@ twonn(ratios(decimated))
 # %% [markdown]
 # ### Gride: a likelihood for later neighbours
 #
-# **Gride** {cite}`denti2022` looks further away by other means. It keeps all points and takes the
-# neighbours $k$ and $2k$. Their ratio $\mu = r_{2k}/r_k$ has the density
+# {term}`Gride` {cite}`denti2022` looks further away by other means. It keeps all points and takes
+# the neighbours $k$ and $2k$. Their ratio $\mu = r_{2k}/r_k$ has the density
 #
-# $$ p(\mu \mid d) = \frac{d \, (\mu^d - 1)^{k-1}}{B(k, k) \, \mu^{(2k-1)d + 1}} , $$
+# $$
+# p(\mu \mid d) = \frac{d \, (\mu^d - 1)^{k-1}}{B(k, k) \, \mu^{(2k-1)d + 1}} ,
+# $$ ({{run}}-eq-gride)
 #
-# which for $k = 1$ is the Pareto law again. The dimension is the one of maximum likelihood. With
-# the derivative of the log-likelihood set to zero it solves
+# which for $k = 1$ is the law {eq}`{{run}}-eq-pareto` again. The dimension is the one of maximum
+# likelihood. With the derivative of the log-likelihood set to zero it solves
 #
 # $$
 # \frac{N - 1}{d}
@@ -281,8 +284,8 @@ figures.id_scaling(curves, n_blocks, note=made_from)
 # %% [markdown]
 # ## Choosing the scale
 #
-# One number a layer needs one scale, the same for all layers. The exact rule of the paper is not
-# public, so we keep what its authors wrote and did as rules with names:
+# One number a layer needs one scale, the same for all layers: a {term}`scale rule`. The exact rule
+# of the paper is not public, so we keep what its authors wrote and did as rules with names:
 #
 # - `paper_text`: TwoNN at $N/n = 4$, as the text says;
 # - `igpt_release`: TwoNN at $N/n = 32$, four repetitions, lowest 98 % of the ratios, as the
@@ -713,7 +716,7 @@ print(f"{contrast:.2f} ± {error:.2f}")
 #
 # The logits are no layer of the profile, so `n_blocks` leaves them out. The rule is frozen, and its
 # version is part of the answer. How often it finds a layer in profiles
-# that have none, and misses one that is there, is tabulated in `book/results/operating_curve`.
+# that have none, and misses one that is there, is counted in {ref}`paper-controls`.
 
 # %% tags=["only-enough_layers", "hide-input"]
 groups = resampling.N_GROUPS if covariance is not None else None
@@ -959,8 +962,8 @@ for name in ("first_distance", "norm", "Gaussian, same covariance"):
 #   root of one equation. Over all scales and both estimators the ID of layer
 #   {glue:text}`example-layer` goes from {glue:text}`example-low:.1f` to
 #   {glue:text}`example-high:.1f`: *the* dimension of a layer does not exist, only a dimension at a
-#   scale. The systematic error that this leaves is {glue:text}`rules-sys:.0%` of the ID in the
-#   middle of all layers, by *{glue:text}`scale-rule`*.
+#   scale. The systematic error that this leaves is {glue:text}`rules-sys:.0%` of the ID, as a
+#   median over the layers, by *{glue:text}`scale-rule`*.
 # - **The rules.** The profiles by the other rules correlate with that of
 #   *{glue:text}`scale-rule`* at {glue:text}`shape:.2f` or more. Readings of one layer differ by a
 #   factor of up to {glue:text}`height:.2f` between the rules. ABIDE's number describes the points
@@ -1002,8 +1005,8 @@ for name in ("first_distance", "norm", "Gaussian, same covariance"):
 
 # %% [markdown] tags=["only-input_read"]
 # - **The input.** Taken as *{glue:text}`input-name`* it has an ID of {glue:text}`input-id:.1f`, the
-#   highest of those compared. In {glue:text}`above-input` of {glue:text}`n-body` layers up to the
-#   final norm the network's is higher.
+#   highest of those compared. The network's is higher in {glue:text}`above-input` of
+#   {glue:text}`n-body` layers up to the final norm.
 
 # %% [markdown] tags=["only-comparable"]
 # - **The criticism.** Over layers and over the steps between them, all at the same stride, the rank

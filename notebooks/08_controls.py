@@ -99,10 +99,10 @@ PROMINENCE = 0.05  # of semantic_layer: the smallest relative difference that co
 #
 # A cloud is treated as a network of one layer would be: its neighbours are found, the dimension is
 # estimated at many scales, and each rule picks the scale at which it reads. Three rules have a
-# fixed scale. `auto` takes the scale where the dimension depends least on it, and *certifies* the
-# reading if two tests agree that it is within a tenth of the truth: the curve must be flat enough
-# over two octaves to either side, while distances at least double, and the distance ratios must
-# follow the law that one dimension and a constant density would give them.
+# fixed scale. `auto` takes the scale where the dimension depends least on it, and gives the reading
+# a {term}`certificate` if two tests agree that it is within a tenth of the truth: the curve must be
+# flat enough over two octaves to either side, while distances at least double, and the distance
+# ratios must follow the law that one dimension and a constant density would give them.
 
 
 # %%
@@ -133,7 +133,8 @@ pd.Series(read(synthetic.sphere(n, 4, 20)), name="sphere of dimension 4").to_fra
 # %% [markdown]
 # ## Balls of dimension 2 to 500
 #
-# A ball is flat and uniform; what is left to go wrong is its boundary. In high dimension nearly all
+# {numref}`{{run}}-fig-balls` has them all. A ball is flat and uniform; what is left to go wrong is
+# its boundary. In high dimension nearly all
 # points lie close to it, and the nearest neighbours of such a point are on one side only, as if the
 # cloud had fewer dimensions. Expect a factor that grows with the dimension and shrinks only slowly
 # with the number of points.
@@ -351,10 +352,9 @@ sets.style.format("{:.2%}", subset=["from", "to", "below"])
 many[many.wrong][["cloud", "points", "dimension", "scale", "id"]]
 
 # %% [markdown]
-# Then what it gets right, and how seldom it says anything. *Within* is how many of the clouds
-# `auto` reads within the tolerance, with a certificate or without; a mixture never is. The power is
-# the share of these that it certifies.
-
+# Then what it gets right, and how seldom it says anything; {numref}`{{run}}-fig-certificates` draws
+# it. *Within* is how many of the clouds `auto` reads within the tolerance, with a certificate or
+# without; a mixture never is. The power is the share of these that it certifies.
 
 # %%
 def power(table, by):
@@ -535,9 +535,10 @@ figures.error_ratios(bars, note + "; benchmarks/error_bars.py")
 
 # %% [markdown]
 # The spread over $m$ samples is known to a relative error of $1/\sqrt{2(m-1)}$ only, which is why
-# the layers scatter more. Compare the rows: a form that serves for one statistic can be far off for
-# another. Halves are the one form here that makes no statement about how points depend on each
-# other, and verdicts in this book rest on them; where another error is shown, it is named.
+# the layers scatter more in {numref}`{{run}}-fig-error-ratios`. Compare the rows: a form that
+# serves for one statistic can be far off for another. Halves are the one form here that makes no
+# statement about how points depend on each other, and verdicts in this book rest on them; where
+# another error is shown, it is named.
 #
 # ## Layers found in noise
 #
@@ -615,11 +616,12 @@ note = (
 figures.operating_curve(false, power, alpha, note)
 
 # %% [markdown]
-# Where the left panel lies far below its line, the rule errs on the side of silence, and what it
-# misses on the right is the price. A plateau is the harder case: to show that nothing changes by
-# more than the prominence takes smaller errors than to show that something does. A reported layer
-# also comes with a confidence set of layers; for a minimum the true layer lies in it in
-# {glue:text}`covered:.0%` of the findings, or more, in every cell of the table.
+# Where the left panel of {numref}`{{run}}-fig-operating-curve` lies far below its line, the rule
+# errs on the side of silence, and what it misses on the right is the price. A plateau is the harder
+# case: to show that nothing changes by more than the prominence takes smaller errors than to show
+# that something does. A reported layer also comes with a confidence set of layers; for a minimum
+# the true layer lies in it in {glue:text}`covered:.0%` of the findings, or more, in every cell of
+# the table.
 
 # %% [markdown]
 # ### What a given error lets one see
@@ -826,5 +828,5 @@ for name, value in numbers.items():
 #   ID only minima as deep as the table says are seen, and plateaus seldom: a profile that gets no
 #   layer may have one.
 # - **Published profiles**: the rule names a layer in {glue:text}`n-chosen` of
-#   {glue:text}`n-published`. Over the prominences tried a model's layer moves by
-#   {glue:text}`moving:.0f` at most.
+#   {glue:text}`n-published`. The largest move of a model's layer over the prominences that were
+#   tried is one of {glue:text}`moving:.0f` layers.

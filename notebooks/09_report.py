@@ -308,9 +308,10 @@ io.write_table(paths.results / "reproduction.csv", compared)
 # ## The scale rules on every run
 #
 # A rule changes the height of a profile. If it changed the shape too, the paper's conclusions would
-# hang on it. Correlations are over layers 0 to $L$ with the rule that the paper's text names,
-# `paper_text`; heights are ratios of the means. A smooth rise and fall over a few dozen layers
-# makes correlations high, so look also at the layer of the peak.
+# hang on it; {numref}`{{run}}-fig-rules` compares the shapes. Correlations are over layers 0 to $L$
+# with the rule that the paper's text names, `paper_text`; heights are ratios of the means. A smooth
+# rise and fall over a few dozen layers makes correlations high, so look also at the layer of the
+# peak.
 
 # %% tags=["only-measured"]
 profiles = comparison.tables("id_profile.csv", results)
@@ -330,8 +331,9 @@ figures.rule_shapes(profiles, f"measured here: {names}")
 # ## The number of samples
 #
 # More samples have nearer neighbours, so that the same estimator looks at a smaller scale. TwoNN on
-# all of a run's samples and on random halves, quarters and eighths of them, at three layers: the
-# first, that of the highest dimension with all samples, and the final norm.
+# all of a run's samples and on random halves, quarters and eighths of them, at three layers
+# ({numref}`{{run}}-fig-number`): the first, that of the highest dimension with all samples, and the
+# final norm.
 
 # %% tags=["only-measured"]
 scaling = comparison.tables("id_scaling.csv", results)

@@ -258,7 +258,7 @@ def _build(build: Path, made: Mapping[str, str]) -> Path:
         print("the book is up to date", flush=True)
         shutil.rmtree(build / "next")
         return html
-    _sphinx(source, build)
+    run_jupyter_book(source, build)
     finish(build / "next/output/_build/html", narrow)
     shutil.rmtree(finished, ignore_errors=True)
     (build / "next/output/_build/html").rename(finished)
@@ -275,7 +275,7 @@ def stage(toc: Mapping, source: Path, made: Mapping[str, str]) -> dict[str, str]
     """Copy everything that the book shows below `source`; the pictures for phones, by name."""
     source.mkdir(parents=True)
     config = yaml.safe_load((REPOSITORY / "_config.yml").read_text(encoding="utf-8"))
-    config = with_repository(config, _repository())
+    config = with_repository(config, repository())
     (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False))
     (source / "_toc.yml").write_text(yaml.safe_dump(dict(toc), sort_keys=False))
     skipped = shutil.ignore_patterns("runs", "results", ".*")
@@ -309,7 +309,7 @@ def _complete(path: Path, source: Path, made: Mapping[str, str]) -> None:
     before = path.read_text(encoding="utf-8")
     text = MADE.sub(lambda match: _made(match["name"], made), before)
     if ADDRESS in text:
-        text = text.replace(ADDRESS, _repository())
+        text = text.replace(ADDRESS, repository())
     text = INSERTED.sub(lambda match: _inserted(match, path.parent, source), text)
     if text != before:
         path.write_text(text, encoding="utf-8")
@@ -325,7 +325,7 @@ def _made(name: str, made: Mapping[str, str]) -> str:
     return MADE_HERE[name]()
 
 
-def _repository() -> str:
+def repository() -> str:
     """The address of the repository, from CITATION.cff."""
     about = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
     return about["repository-code"]
@@ -346,27 +346,32 @@ def with_repository(config: Mapping, address: str) -> dict:
     config = dict(config)
     if found is None:
         return config
-    buttons = ("use_repository_button", "use_issues_button", "use_edit_page_button")
-    html = dict(config.get("html", {})) | dict.fromkeys(buttons, True)
-    launch = dict(config.get("launch_buttons", {}))
-    launch |= {"binderhub_url": "https://mybinder.org"}
-    launch |= {"colab_url": "https://colab.research.google.com"}
     edit = (
         f"https://github.com/{found['owner']}/{found['name']}/edit/main/"
         "{% if pagename.startswith('book/runs/') %}"
         "notebooks/{{ pagename.split('/')[-1] }}.py"
         "{% else %}{{ file_name }}{% endif %}"
     )
+    # Among the options of the theme, because those of _config.yml take the place of what Jupyter
+    # Book would make of `repository` and `launch_buttons`.
+    options = {
+        "repository_url": address,
+        "repository_branch": LAUNCHED,
+        "use_repository_button": True,
+        "use_issues_button": True,
+        "use_edit_page_button": True,
+        "launch_buttons": {
+            "notebook_interface": "jupyterlab",
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+        },
+    }
     context = {"edit_page_url_template": edit, "edit_page_provider_name": "GitHub"}
     sphinx = dict(config.get("sphinx", {}))
     settings = dict(sphinx.get("config", {}))
-    settings["html_context"] = dict(settings.get("html_context", {})) | context
-    return config | {
-        "repository": {"url": address, "branch": LAUNCHED},
-        "html": html,
-        "launch_buttons": launch,
-        "sphinx": sphinx | {"config": settings},
-    }
+    for name, more in {"html_theme_options": options, "html_context": context}.items():
+        settings[name] = dict(settings.get(name, {})) | more
+    return config | {"sphinx": sphinx | {"config": settings}}
 
 
 def _inserted(match: re.Match, folder: Path, source: Path) -> str:
@@ -482,11 +487,12 @@ def _key(source: Path, narrow: Mapping[str, str]) -> str:
     return io.digest(content, dict(narrow), versions, io.code_digest(*CODE_OF_PAGES))
 
 
-def _sphinx(source: Path, build: Path) -> None:
-    """Run Jupyter Book; RuntimeError for any warning or error."""
+def run_jupyter_book(source: Path, build: Path, builder: str = "html") -> None:
+    """Build staged sources into next/output below `build`; RuntimeError for any warning."""
     program = str(Path(sys.executable).with_name("jupyter-book"))
     output = build / "next/output"
     options = ["--path-output", str(output), "--all", "-n", "-W", "--keep-going"]
+    options += ["--builder", builder]
     done = subprocess.run(
         [program, "build", str(source), *options],
         text=True,
