@@ -120,8 +120,9 @@ def named_controls(table: pd.DataFrame, layers: Sequence[int]) -> pd.DataFrame:
         mean, their lowest and their highest.
     """
     table = table.reset_index(drop=True)
+    table = table.assign(low=table.id - table.id_err, high=table.id + table.id_err)
     untrained = table.control.str.fullmatch(r"untrained(-\d+)?")
-    rows = table[~untrained].assign(low=table.id - table.id_err, high=table.id + table.id_err)
+    rows = table[~untrained]
     inputs = rows.groupby("control").layer.transform("size") == 1
     level = pd.concat([rows[inputs].assign(layer=layer) for layer in layers])
     level["control"] = "input: " + level.control
@@ -148,9 +149,8 @@ def controls_by_scale(table: pd.DataFrame, layers: Sequence[int]) -> pd.DataFram
 
 
 def _untrained(rows: pd.DataFrame) -> pd.DataFrame:
-    if rows.control.nunique() < 2:
-        band = rows.assign(low=rows.id - rows.id_err, high=rows.id + rows.id_err)
-    else:
+    band = rows
+    if rows.control.nunique() > 1:
         by_layer = rows.groupby("layer").id
         ends = {"id": by_layer.mean(), "low": by_layer.min(), "high": by_layer.max()}
         band = pd.DataFrame(ends).reset_index()
