@@ -185,8 +185,8 @@ about = {
     at: {"singled": found[at], "lowest": lowest[at], "errors": errors_of[at]}
     for at in found
 }
-view = explorers.scale_view(curves, about, controls, n_blocks, start, made_from)
-explorers.Explorer("layers", "ID profile at every scale", view)
+scales = explorers.scale_view(curves, about, controls, n_blocks, start, made_from)
+explorers.Explorer("layers", "ID profile at every scale", scales)
 
 # %% [markdown]
 # On paper, {numref}`{{run}}-fig-profiles-at-scales` shows some of these profiles. Look at whether
@@ -241,10 +241,10 @@ at_ends = [trained.layers.index(layer) for layer in ends]
 # Pick a sample, and move through the layers. Watch where its neighbours stop to look alike.
 
 # %% tags=["hide-input", "not-brought"]
-view = explorers.neighbour_view(
+neighbours = explorers.neighbour_view(
     near, trained.layers, n_blocks, note=made_from, **shown_by
 )
-explorers.Explorer("neighbours", "Nearest neighbours, layer by layer", view)
+explorers.Explorer("neighbours", "Nearest neighbours, layer by layer", neighbours)
 
 # %% [markdown] tags=["only-images"]
 # On paper, {numref}`{{run}}-fig-neighbours-framed` shows two of the samples at three layers.

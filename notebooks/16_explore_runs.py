@@ -44,7 +44,9 @@ figures.use_style()
 ours = comparison.curves({}, results).assign(measured=True)
 theirs = published.published_readings().assign(measured=False)
 curves = pd.concat([ours, theirs], ignore_index=True)
-curves.groupby(["measured", "model", "quantity"], sort=False).size().unstack().fillna(0)
+curves.groupby(["measured", "model", "quantity"], sort=False).size().unstack(
+    fill_value=0
+)
 
 # %% tags=["hide-input"]
 runs = comparison.measured_runs({}, results)

@@ -102,11 +102,10 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def view(browser, request):
-    """Open the page of a kind, which the test's parameter or name says; its section."""
-    kind = getattr(request, "param", None) or request.node.name.split("_")[2]
+    """The section of a kind (the test's parameter), on its page."""
     size(browser, *WIDE)
     browser.get_log("browser")
-    section = opened(browser, kind)
+    section = opened(browser, request.param)
     yield section
     assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
 
@@ -137,15 +136,21 @@ def hover(browser, section, curve, point):
     return tip(section)
 
 
-every_view = pytest.mark.parametrize("view", PAGES, indirect=True)
+def of(*kinds):
+    """Mark a test that looks at views of these kinds."""
+    return pytest.mark.parametrize("view", kinds, indirect=True)
 
 
 # --------------------------------------------------------------------------------------- all views
 
 
-@every_view
+@of(*PAGES)
 def test_a_view_can_be_read_on_a_phone_in_both_themes(view, browser):
     size(browser, *PHONE)
+    for example in view.find_elements(By.CSS_SELECTOR, ".x-examples button")[1:]:
+        example.click()
+        numbers(browser, view)
+    WebDriverWait(browser, 10).until(lambda b: b.execute_script(BEYOND) == [])
     for theme in ("light", "dark"):
         browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
         assert browser.execute_script(SMALL_TEXT, SMALLEST_TYPE) == []
@@ -154,7 +159,7 @@ def test_a_view_can_be_read_on_a_phone_in_both_themes(view, browser):
         assert width <= PHONE[0]
 
 
-@every_view
+@of(*PAGES)
 def test_every_control_has_a_name_and_every_chart_says_what_it_shows(view, browser):
     assert browser.execute_script(NAMELESS) == []
     assert view.get_attribute("aria-label")
@@ -162,13 +167,14 @@ def test_every_control_has_a_name_and_every_chart_says_what_it_shows(view, brows
         assert len(chart.get_attribute("aria-label")) > 30
 
 
-@every_view
+@of(*PAGES)
 def test_on_paper_a_figure_stands_in_the_place_of_a_view(view, browser):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
         assert not view.is_displayed()
-        images = browser.find_elements(By.CSS_SELECTOR, "article figure img")
-        assert images and all(image.is_displayed() for image in images)
+        visible = "return [...document.querySelectorAll('article figure img')].map(i => "
+        shown = browser.execute_script(f"{visible}i.checkVisibility())")
+        assert shown and all(shown)
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
@@ -213,6 +219,7 @@ def test_names_of_others_become_text_and_no_markup(browser, tmp_path):
 # --------------------------------------------------------------------------------- layer and scale
 
 
+@of("layers")
 def test_the_layers_slider_moves_the_profile_at_every_step(view, browser):
     slider = view.find_element(By.CSS_SELECTOR, "input[type=range]")
     for estimator in view.find_elements(By.CSS_SELECTOR, "input[type=radio]"):
@@ -225,6 +232,7 @@ def test_the_layers_slider_moves_the_profile_at_every_step(view, browser):
         assert n > 2 and len(drawn) == n
 
 
+@of("layers")
 def test_the_layers_under_the_pointer_have_the_numbers_of_the_tables(view, browser):
     table = pd.read_csv(REPOSITORY / "book/results/igpt-mini/id_scaling.csv")
     profile = pd.read_csv(REPOSITORY / "book/results/igpt-mini/id_profile.csv")
@@ -236,6 +244,7 @@ def test_the_layers_under_the_pointer_have_the_numbers_of_the_tables(view, brows
     assert hover(browser, view, "profile", 12).startswith(f"layer 12: ID {first.id[12]:.2f} ±")
 
 
+@of("layers")
 def test_the_layers_show_a_control_where_it_was_read_and_nowhere_else(view, browser):
     controls = view.find_elements(By.CSS_SELECTOR, "input[type=checkbox]")
     assert len(controls) >= 4
@@ -250,6 +259,7 @@ def test_the_layers_show_a_control_where_it_was_read_and_nowhere_else(view, brow
     assert browser.execute_script(CURVE, view, "shuffled features") is None
 
 
+@of("layers")
 def test_the_layers_name_the_layer_that_the_chapter_singled_out_there(view, browser):
     slider = view.find_element(By.CSS_SELECTOR, "input[type=range]")
     readings = [r for r in data_of(browser, view)["readings"] if r["method"] == "twonn"]
@@ -266,6 +276,7 @@ def test_the_layers_name_the_layer_that_the_chapter_singled_out_there(view, brow
             assert len(view.find_elements(By.CSS_SELECTOR, ".x-chosen")) == 1
 
 
+@of("layers")
 def test_the_layers_can_be_read_with_the_keyboard_alone(view, browser):
     slider = view.find_element(By.CSS_SELECTOR, "input[type=range]")
     before = browser.execute_script(CURVE, view, "profile")
@@ -283,6 +294,7 @@ def test_the_layers_can_be_read_with_the_keyboard_alone(view, browser):
 # -------------------------------------------------------------------------------------- neighbours
 
 
+@of("neighbours")
 def test_the_neighbours_follow_the_query_and_the_layer(view, browser):
     data = data_of(browser, view)
     slider = view.find_element(By.CSS_SELECTOR, "input[type=range]")
@@ -301,6 +313,7 @@ def test_the_neighbours_follow_the_query_and_the_layer(view, browser):
         assert f"In layer {data['layers'][at]}, {sum(own)} of {len(own)} neighbours" in answer
 
 
+@of("neighbours")
 def test_the_neighbours_slider_changes_the_pictures(view, browser):
     slider = view.find_element(By.CSS_SELECTOR, "input[type=range]")
     style = "return [...arguments[0].querySelectorAll('ol .x-picture')].map(p => p.style.cssText)"
@@ -314,6 +327,7 @@ def test_the_neighbours_slider_changes_the_pictures(view, browser):
 # -------------------------------------------------------------------------------------------- runs
 
 
+@of("runs")
 def test_the_runs_that_are_ticked_are_drawn_with_the_numbers_of_their_tables(view, browser):
     label = "igpt-mini, label overlap, measured here"
     box = view.find_element(By.CSS_SELECTOR, f'input[aria-label="{label}"]')
@@ -328,6 +342,7 @@ def test_the_runs_that_are_ticked_are_drawn_with_the_numbers_of_their_tables(vie
     assert shown == f"igpt-mini, layer 5: label overlap {row.overlap:.3f} ± {row.error:.3f}"
 
 
+@of("runs")
 def test_the_runs_of_the_paper_say_that_they_were_read_off_figures(view, browser):
     label = "igpt-large, intrinsic dimension, read off the authors' figures"
     box = view.find_element(By.CSS_SELECTOR, f'input[aria-label="{label}"]')
@@ -388,6 +403,7 @@ def test_a_cloud_has_the_numbers_of_python(name, browser, tmp_path):
     assert f"mine.npy: {len(X)} points" in section.find_element(By.CSS_SELECTOR, ".x-answer").text
 
 
+@of("cloud")
 def test_the_cloud_beside_it_is_a_gaussian_of_the_estimated_dimension(view, browser):
     view.find_elements(By.CSS_SELECTOR, ".x-examples button")[1].click()
     rows = numbers(browser, view)
@@ -401,13 +417,14 @@ def test_the_cloud_beside_it_is_a_gaussian_of_the_estimated_dimension(view, brow
     assert "TwoNN, Gaussian, 3 dimensions" in names
 
 
+@of("cloud")
 def test_the_cloud_of_a_dropped_file_is_measured(view, browser, tmp_path):
     path = tmp_path / "dropped.npy"
     np.save(path, synthetic.hypercube(60, 2, seed=3))
     browser.execute_script(DROP, view, path.name, list(path.read_bytes()))
     assert {row["n_points"] for row in numbers(browser, view)} >= {"60", "30"}
-    point = hover(browser, view, "Gride, your cloud", 0)
-    assert point.startswith("Gride, your cloud, N/n = 1: ")
+    point = hover(browser, view, "Gride, your cloud", 2)
+    assert point.startswith("Gride, your cloud, N/n = 4: ")
 
 
 def bad_files():

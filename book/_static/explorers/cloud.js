@@ -70,7 +70,11 @@
     /* ---- a file, by choice, by drop, or an example ---- */
 
     const id = E.newId();
-    const input = E.el("input", { type: "file", id, accept: ".npy", onchange: () => input.files.length && take(input.files[0]) });
+    const input = E.el("input", {
+      type: "file", id, accept: ".npy",
+      onclick: () => { input.value = ""; }, // the same file may be chosen again
+      onchange: () => input.files.length && take(input.files[0]),
+    });
     const over = (on) => (event) => {
       event.preventDefault();
       section.classList.toggle("x-over", on);
