@@ -2325,3 +2325,150 @@ def overlap_maps(maps: Mapping[str, pd.DataFrame], k: int, note: str = "") -> Fi
         axis.plot(range(len(table)), places, "o", color="white", mec="black", ms=4)
         figure.colorbar(picture, ax=axis, pad=0.02, label=rf"$\chi^{{l,m}}_{{{k}}}$")
     return _note(figure, note)
+
+
+# --------------------------------------------------------------------- beside the explorers (15-17)
+
+SAME_LABEL = "#00798c"
+OTHER_LABEL = "#d1495b"
+
+
+@_keeps_tables
+def profiles_at_scales(
+    curves: pd.DataFrame, layers: Mapping, n_blocks: int, note: str = ""
+) -> Figure:
+    """Dimension against depth at several scales, a panel for each estimator.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Columns method, scale, layer, id, id_err.
+    layers : mapping
+        (method, scale) -> the layer that the profile singles out there, or None.
+    """
+    titles = {"twonn": "TwoNN, decimated data", "gride": "Gride, all data"}
+    present = [method for method in titles if method in set(curves.method)]
+    figure, axes = _panels(1, len(present), height=4.0, sharey=True)
+    for axis, method in zip(axes[0], present, strict=True):
+        scales = list(curves[curves.method == method].groupby("scale"))
+        shades = _shades("viridis", len(scales))
+        for i, (scale, part) in enumerate(scales):
+            style = {"colour": shades[i], "marker": MARKERS[i % len(MARKERS)], "order": i}
+            depth = part.layer / n_blocks
+            _curve(axis, depth, part.id, part.id_err, label=f"N/n = {_plain(scale)}", **style)
+            layer = layers.get((method, scale))
+            if layer is not None:
+                at = part[part.layer == layer]
+                star = {"marker": "*", "ms": 15, "mfc": "white", "mec": shades[i], "mew": 1.6}
+                axis.plot(at.layer / n_blocks, at.id, linestyle="", zorder=5, **star)
+        _depth_axis(axis, "relative depth")
+        _legend(axis, titles[method], columns=2)
+    _from_zero(axes[0, 0], "intrinsic dimension")
+    return _note(figure, note)
+
+
+@_keeps_tables
+def neighbours_framed(
+    pictures: np.ndarray, same: np.ndarray | None, layers: Sequence[int], note: str = ""
+) -> Figure:
+    """Queries and their neighbours at several layers, framed by whether they share a label.
+
+    Parameters
+    ----------
+    pictures : ndarray, (queries, layers, 1 + neighbours, height, width[, 3]), uint8
+        The query itself first.
+    same : ndarray, (queries, layers, neighbours), bool; None where there are no labels
+    layers : sequence of int
+        Their numbers.
+    """
+    n_queries, n_layers, n_shown = pictures.shape[:3]
+    rows = pictures.reshape(-1, n_shown, *pictures.shape[3:])
+    titles = ["query", *(str(rank) for rank in range(1, n_shown))]
+    side = [f"layer {layer}" for layer in layers] * n_queries
+    figure = _picture_grid(rows, titles, side, "")
+    axis = figure.axes[0]
+    height, width = pictures.shape[3:5]
+    alike = None if same is None else same.reshape(-1, n_shown - 1)
+    for row, y in enumerate(axis.get_yticks()):
+        for column, x in enumerate(axis.get_xticks()):
+            edge, line = "black", "-"
+            if column and alike is not None:
+                edge = SAME_LABEL if alike[row, column - 1] else OTHER_LABEL
+                line = "-" if alike[row, column - 1] else ":"
+            elif column:
+                continue
+            corner = (x - width / 2, y - height / 2)
+            style = {"fill": False, "ec": edge, "ls": line, "lw": 1.8}
+            axis.add_patch(Rectangle(corner, width, height, **style))
+    return _note(figure, note)
+
+
+@_keeps_tables
+def chosen_runs(curves: pd.DataFrame, k: int, note: str = "") -> Figure:
+    """Dimension and label overlap of runs, and of models read off figures, over relative depth.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Columns measured (here, or read off a figure), model, quantity, layer, n_blocks, value,
+        error.
+    k : int
+        Neighbours of the overlaps.
+    """
+    names = {"intrinsic_dimension": "intrinsic dimension", "label_overlap": _label_overlap_name(k)}
+    present = [quantity for quantity in names if quantity in set(curves.quantity)]
+    figure, axes = _panels(1, len(present), height=4.0)
+    models = list(curves.groupby(["model", "measured"], sort=False).groups)
+    for axis, quantity in zip(axes[0], present, strict=True):
+        rows = curves[curves.quantity == quantity]
+        for (model, measured), part in rows.groupby(["model", "measured"], sort=False):
+            i = models.index((model, measured))
+            source = "measured here" if measured else "read off"
+            style = {"colour": CONTRAST[i % len(CONTRAST)], "marker": MARKERS[i % len(MARKERS)]}
+            label = f"{model}, {source}"
+            depth = part.layer / part.n_blocks
+            if len(part) < part.n_blocks.iloc[0] / 2:
+                _points(axis, depth, part.value, part.error, label=label, **style)
+            else:
+                line = "-" if measured else "--"
+                more = {"line": line, "hollow": not measured, "order": i}
+                _curve(axis, depth, part.value, part.error, label=label, **style, **more)
+        _from_zero(axis, names[quantity])
+        _depth_axis(axis, "relative depth")
+        _legend(axis)
+    return _note(figure, note)
+
+
+@_keeps_tables
+def own_cloud(clouds: Mapping[str, pd.DataFrame], note: str = "") -> Figure:
+    """Dimension against scale of a few clouds, each by TwoNN and by Gride.
+
+    Parameters
+    ----------
+    clouds : mapping
+        Name -> rows of `twonn_scaling` and `gride_scaling`: method, scale, id, id_err.
+    """
+    methods = {"twonn": ("TwoNN", "-"), "gride": ("Gride", "--")}
+    figure, axes = _panels(height=3.9)
+    axis = axes[0, 0]
+    scales: set[float] = set()
+    for i, (name, rows) in enumerate(clouds.items()):
+        shade = CONTRAST[i % len(CONTRAST)]
+        for j, (method, (title, line)) in enumerate(methods.items()):
+            part = rows[rows.method == method].sort_values("scale")
+            scales |= set(part.scale)
+            axis.errorbar(
+                part.scale,
+                part.id,
+                part.id_err,
+                color=shade,
+                linestyle=line,
+                marker=MARKERS[2 * i + j],
+                markerfacecolor=shade if method == "twonn" else "white",
+                label=_text(f"{title}, {name}"),
+            )
+    _plain_log_axis(axis, "x", sorted(scales)[::2])
+    axis.set_xlabel("scale  N/n")
+    _from_zero(axis, "intrinsic dimension")
+    _legend(axis, columns=2)
+    return _note(figure, note)

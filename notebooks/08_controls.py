@@ -356,6 +356,7 @@ many[many.wrong][["cloud", "points", "dimension", "scale", "id"]]
 # it. *Within* is how many of the clouds `auto` reads within the tolerance, with a certificate or
 # without; a mixture never is. The power is the share of these that it certifies.
 
+
 # %%
 def power(table, by):
     """What is certified of what is read within the tolerance, for each value of a column."""

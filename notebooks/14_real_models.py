@@ -249,7 +249,7 @@ io.note_facts(controlled=len(in_words) > 0)
 # ## A language model and its words
 #
 # What does the profile of a language model owe to the order of the words, to the first token, and
-# to the way of pooling? `16_language_controls` reads some of a run's texts again: shuffled, as
+# to the way of pooling? `18_language_controls` reads some of a run's texts again: shuffled, as
 # random words, without the first token, and at the last token.
 
 # %% tags=["hide-input", "only-controlled"] mystnb={"figure": {"name": "{{run}}-fig-real-words", "caption": "Intrinsic dimension and label overlap of a language model against relative depth: texts as written, with their words shuffled, and of random words; and texts as written without the first token, and at the last token. A feature that random words have, too, does not come from what the texts say."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth for texts as written and for controls without order"}}

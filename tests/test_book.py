@@ -73,7 +73,7 @@ return images.filter(image => !image.closest('figure')).length;
 
 TEXT_WITHOUT_CODE = """
 const copy = document.querySelector('article').cloneNode(true);
-copy.querySelectorAll('.cell_input').forEach(node => node.remove());
+copy.querySelectorAll('.cell_input, script').forEach(node => node.remove());
 return copy.textContent;
 """
 

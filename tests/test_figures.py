@@ -47,6 +47,12 @@ def scaling_curves():
     return pd.concat(parts, ignore_index=True)
 
 
+def one_layer():
+    """Dimension against scale in one layer."""
+    curves = scaling_curves()
+    return curves[curves.layer == 0]
+
+
 def training_log():
     steps = np.arange(0, 1001, 100)
     log = pd.DataFrame({"step": steps, "train_loss": 2 / (1 + steps / 100) + 0.5})
@@ -300,8 +306,22 @@ DRAWN = {
         ),
         NOTE,
     ),
+    "profiles_at_scales": lambda f: f.profiles_at_scales(
+        scaling_curves(), {("twonn", 1.0): 7, ("gride", 4.0): None}, N_BLOCKS, NOTE
+    ),
+    "neighbours_framed": lambda f: f.neighbours_framed(
+        PICTURES.reshape(1, 3, 8, 8, 8), np.ones((1, 3, 7), bool), [0, 5, 11], NOTE
+    ),
+    "chosen_runs": lambda f: f.chosen_runs(
+        PAIR.assign(
+            measured=PAIR.model == "igpt-mini", quantity="intrinsic_dimension", n_blocks=N_BLOCKS
+        ),
+        10,
+        NOTE,
+    ),
+    "own_cloud": lambda f: f.own_cloud({HOSTILE: one_layer(), "Gaussian": one_layer()}, NOTE),
 }
-NO_PANELS = {"samples", "completions", "neighbour_pictures"}
+NO_PANELS = {"samples", "completions", "neighbour_pictures", "neighbours_framed"}
 FROM_ZERO = [
     "id_scaling",
     "scale_rules",
@@ -316,6 +336,9 @@ FROM_ZERO = [
     "rule_shapes",
     "id_against_samples",
     "two_profiles",
+    "profiles_at_scales",
+    "chosen_runs",
+    "own_cloud",
 ]
 
 

@@ -49,7 +49,7 @@ EFFECTS = {
 }
 TRAINING = "00_train_mini_igpt"  # is shown, and not run with the book
 READS_A_MODEL = ("02_extract", "06_training_dynamics", "11_listening_places")
-READS_A_MODEL += ("16_language_controls",)
+READS_A_MODEL += ("18_language_controls",)
 CHANGES_A_CLOUD = frozenset(
     """model checkpoint checkpoints model_options dataset split n_per_class n_samples
     dataset_options site sites pool pools dtype control_seed control_seeds
