@@ -458,8 +458,8 @@ FAULTS = [
     helper(
         "a damaged cloud is whole",
         "clouds.py",
-        "return isinstance(about, dict) and not _damage(folder, about)",
-        "return isinstance(about, dict)",
+        "return bool(about) and not _damage(folder, about)",
+        "return bool(about)",
         "tests/test_clouds.py -k damaged",
     ),
     helper(

@@ -14,6 +14,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from georep_utils import __main__ as commands
 from georep_utils import io
@@ -245,6 +247,48 @@ def test_the_name_of_a_run_is_no_parameter(house, capfd):
         assert house.command("run", "tiny", "-p", f"{section}run=other") == 2
         assert "can't be set" in capfd.readouterr().err
     assert house.executed() == []
+
+
+RUN_FILE = yaml.safe_dump(RUN)
+PIECES = """a: |- |[|]|{|}|&a |*a |!!python/name:os|:|  |? |<<: |1|'|"|%|---""".split("|")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.text(max_size=200)
+    | st.lists(st.sampled_from([*PIECES, "|", "\n"]), max_size=40).map("".join)
+    | st.builds(
+        lambda at, cut, inserted: RUN_FILE[:at] + inserted + RUN_FILE[at + cut :],
+        st.integers(0, len(RUN_FILE)),
+        st.integers(0, 20),
+        st.text(max_size=20),
+    )
+)
+def test_any_text_is_one_line_or_plain_yaml(text):
+    try:
+        value = runs.load_yaml(text, "mine.yml")
+    except io.UserError as error:
+        assert "\n" not in str(error) and "mine.yml" in str(error)
+    else:
+        json.dumps(value, default=str)
+
+
+@pytest.mark.parametrize(
+    "name", ["data/runs/tiny/run.json", "data/runs/tiny/overrides.json", "_build/built.json"]
+)
+@pytest.mark.parametrize("content", ["[]", '{"path": 5}', "{"])
+def test_a_damaged_note_of_the_program_is_no_traceback(house, name, content, capfd):
+    path = house.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.read_text() if path.is_file() else None
+    path.write_text(content)
+    try:
+        assert house.command("list") == 0
+        assert "Traceback" not in capfd.readouterr().err
+    finally:
+        path.unlink()
+        if before is not None:
+            path.write_text(before)
 
 
 def test_a_run_file_of_another_encoding_or_of_any_size_is_refused(house, tmp_path, capfd):

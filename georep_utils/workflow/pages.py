@@ -229,7 +229,7 @@ def _build(build: Path) -> Path:
     key = _key(source)
     html = build / "html"
     finished = build / f"html-{key[:12]}"
-    if io.read_json(build / "built.json", {}).get("key") == key and (html / "index.html").is_file():
+    if io.read_object(build / "built.json").get("key") == key and (html / "index.html").is_file():
         print("the book is up to date", flush=True)
         shutil.rmtree(build / "next")
         return html
