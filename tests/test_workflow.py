@@ -3,6 +3,7 @@
 A small repository of its own stands in a temporary folder: the package, tiny notebooks, run files.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -328,6 +329,30 @@ def test_a_command_line_that_cannot_be_read_exits_with_2(house, words, capfd):
         house.command(*words)
     assert stopped.value.code == 2
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        (OSError(errno.ENOSPC, "", "a.npy"), 1, "failed: No space left on device (a.npy)"),
+        (OSError(errno.EROFS, "", "a.npy"), 1, "failed: Read-only file system (a.npy)"),
+        (PermissionError(errno.EACCES, "", "a.npy"), 1, "failed: Permission denied (a.npy)"),
+        (OSError(errno.EMFILE, ""), 1, "failed: Too many open files"),
+        (OSError("5 requested and\n3 written"), 1, "failed: 5 requested and 3 written"),
+        (OSError(), 1, "failed: OSError"),
+        (MemoryError(), 1, "failed: out of memory; take fewer samples or close other programs"),
+        (RuntimeError("a cell"), 1, "failed: a cell"),
+        (KeyboardInterrupt(), 130, "stopped; what was finished is kept, and the next run goes on"),
+    ],
+)
+def test_whatever_the_machine_lacks_is_one_line(monkeypatch, capfd, error, status, expected):
+    def fail(given):
+        raise error
+
+    monkeypatch.setitem(commands.COMMANDS, "list", fail)
+    assert commands.main(["list"]) == status
+    told = capfd.readouterr().err
+    assert told.startswith(expected) and told.count("\n") == 1
 
 
 # --------------------------------------------------------------------------------------- pages
