@@ -212,7 +212,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        print(f"failed: {os.strerror(error.errno or 0)}{where}", file=sys.stderr)
+        # Numpy raises errors without a number, such as "5 requested and 3 written" on a full disk.
+        reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+        print(f"failed: {reason or type(error).__name__}{where}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print("failed: out of memory; take fewer samples or close other programs", file=sys.stderr)
         return 1
     except RuntimeError as error:
         print(f"failed: {error}", file=sys.stderr)

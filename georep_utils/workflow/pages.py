@@ -254,7 +254,7 @@ def _build(build: Path, made: Mapping[str, str]) -> Path:
     key = _key(source, narrow)
     html = build / "html"
     finished = build / f"html-{key[:12]}"
-    if io.read_json(build / "built.json", {}).get("key") == key and (html / "index.html").is_file():
+    if io.read_object(build / "built.json").get("key") == key and (html / "index.html").is_file():
         print("the book is up to date", flush=True)
         shutil.rmtree(build / "next")
         return html
