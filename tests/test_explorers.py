@@ -306,7 +306,8 @@ def test_the_neighbours_follow_the_query_and_the_layer(view, browser):
         near = data["near"][query][at]
         items = view.find_elements(By.CSS_SELECTOR, "ol.x-pictures > li")
         names = [data["names"][data["labels"][sample]] for sample in near]
-        assert [item.text.partition(": ")[2].partition(",")[0] for item in items] == names
+        shown = [item.text.partition(": ")[2].partition(",")[0].strip() for item in items]
+        assert shown == names
         own = [data["labels"][sample] == data["labels"][near[0]] for sample in near[1:]]
         assert [item.get_attribute("class") == "x-same" for item in items[1:]] == own
         answer = view.find_element(By.CSS_SELECTOR, ".x-answer").text

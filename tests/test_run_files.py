@@ -356,8 +356,11 @@ def test_five_seeds_are_five_networks_of_which_the_first_is_that_of_the_seed(her
     assert np.array_equal(again[12], drawn[0]) and again.folder == run_clouds["untrained"].folder
 
 
-def test_the_neighbours_of_a_text_can_be_explored_in_a_network_of_few_layers(hub, here, execute):
-    """One that has too few layers to single one out, read by a rule between two scales."""
+KINDS = {"none", "minimum", "plateau"}
+
+
+def test_the_scales_and_neighbours_of_a_text_run_can_be_explored(hub, here, execute):
+    """It is read by a rule between two of Gride's scales, which has a profile of its own."""
     rng = np.random.default_rng(0)
     texts = [f"{' '.join(rng.choice(WORDS[4:], 12))}\t{i % 2}" for i in range(60)]
     (here / "data/datasets/SST-2").mkdir(parents=True)
@@ -371,6 +374,7 @@ def test_the_neighbours_of_a_text_can_be_explored_in_a_network_of_few_layers(hub
         "model": str(hub[GPT2]),
         "data_dir": str(here / "data"),
         "n_per_class": 0,
+        "extract__control_seeds": 1,
         "distances__maxk": 20,
         "intrinsic_dimension__decimations": [1],
         "intrinsic_dimension__scale_rule": "gride_small_k",
@@ -382,7 +386,8 @@ def test_the_neighbours_of_a_text_can_be_explored_in_a_network_of_few_layers(hub
     assert near["lines"][near["near"][0][0][0]] == texts[0].partition("\t")[0]
     read = json.loads(explorers.as_script(scope["scales"]))
     (own,) = [reading for reading in read["readings"] if reading["of_run"]]
-    assert own["method"] == "gride" and 2 < own["scale"] < 4 and own["singled"] is None
+    assert own["method"] == "gride" and 2 < own["scale"] < 4
+    assert own["errors"] == "balanced halves, joint" and own["singled"]["kind"] in KINDS
     everywhere = [c["scale"] for c in read["controls"] if c["name"] == "untrained network"]
     assert {1, 2, 4, own["scale"]} <= set(everywhere)
 

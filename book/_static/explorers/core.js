@@ -139,6 +139,7 @@
     const element = E.el("div", { class: "x-plot" }, holder, tip, heard);
     let shown = null; // the drawn chart: its curves in pixels
     let at = null; // [curve, point] whose numbers are shown
+    let drawn = 0; // the width that it was drawn for
 
     const point = () => {
       holder.querySelector(".x-ring")?.remove();
@@ -189,6 +190,7 @@
     const draw = () => {
       const width = holder.clientWidth;
       if (!width) return;
+      drawn = width;
       const chart = what();
       shown = plot(chart, width, height);
       shown.svg.addEventListener("pointermove", nearest);
@@ -208,7 +210,7 @@
       at = null;
       point();
     };
-    new ResizeObserver(draw).observe(holder);
+    new ResizeObserver(() => holder.clientWidth !== drawn && draw()).observe(holder);
     return { element, draw };
   };
 
