@@ -42,11 +42,18 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 WIDTH = 7.2  # inches, the width of a page's text
 NARROW = 3.6  # inches, the width of a phone's
@@ -95,6 +102,7 @@ VERDICT_STYLES = {  # of cells in a table; readable on light and on dark pages
 }
 PHONE = "image/x-narrow+svg"  # the type of a figure's second arrangement in a notebook
 DATA = "text/csv"
+LOGITS = "_logits"  # of the lines that lead there; matplotlib leaves it out of legends
 DEPTH_LABEL = "relative depth  (layer / number of blocks)"
 
 
@@ -160,6 +168,7 @@ def _lay_out(figure: Figure) -> None:
             for label in (axis.xaxis.label, axis.yaxis.label):
                 if re.search(r"(?<!\\)\$[^$]*[_^]", label.get_text()):
                     label.set_fontsize(SYMBOLS)
+            axis.set_ylabel(_broken(axis.get_ylabel(), NARROW_LETTERS))
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
 
@@ -304,8 +313,11 @@ def _panels(rows: int = 1, columns: int = 1, height: float = 3.2, **options):
 
 
 def _note(figure: Figure, text: str) -> Figure:
-    """Put what the figure was made from in small print below it."""
-    figure.set_label(text)  # as it was given, for another arrangement
+    """Put what the figure was made from, and what its dotted ends are, in small print below it."""
+    lines = [text] if text else []
+    if any(line.get_label() == LOGITS for axis in figure.axes for line in axis.lines):
+        lines.append("Dotted, with a hollow end: the output (logits), which is no layer.")
+    figure.set_label("\n".join(lines))  # unbroken, for another arrangement
     _small_print(figure, NOTE_LETTERS)
     return figure
 
@@ -422,7 +434,7 @@ def _curve(
             marker=marker,
             markevery=slice(1, None),
             markerfacecolor="white",
-            label="_",
+            label=LOGITS,
         )
     if error is not None:
         error = np.nan_to_num(np.asarray(error, float))
@@ -552,6 +564,7 @@ def palette(share: np.ndarray, colours: np.ndarray, run: str = "", note: str = "
     _from_zero(top, "share of tokens")
     bottom.imshow(colours[None], aspect="auto", cmap="gray", vmin=0, vmax=255, interpolation="none")
     bottom.set(yticks=[], xlabel="token")
+    bottom.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     return _note(figure, note)
 
 
@@ -667,15 +680,22 @@ def twonn_fit(
     figure, axes = _panels(height=3.4)
     axis = axes[0, 0]
     kept = int(fraction * len(x))
-    axis.plot(x[:kept], y[:kept], ".", color="#00798c", ms=3, label="fitted")
+    shown = _sparse(kept)
+    axis.plot(x[:kept], y[:kept], ".", color="#00798c", ms=4, markevery=shown, label="fitted")
     axis.plot(x[kept:], y[kept:], "x", color=GREY, ms=5, label="left out")
     ends = np.array([0, x[kept - 1]])
     axis.plot(ends, slope * ends, color="black", lw=1.2, label=f"slope {slope:.2f}")
-    axis.set_xlabel(r"$\log\,\mu$")
-    _from_zero(axis, r"$-\log(1 - F)$")
+    axis.set_xlabel(r"logarithm of the ratio  $\log\,\mu$")
+    _from_zero(axis, r"minus log of the share above  $-\log(1 - F)$")
     axis.set_xlim(left=0)
-    _legend(axis)
+    _legend(axis, columns=3)
     return _note(figure, note)
+
+
+def _sparse(n: int) -> list[int]:
+    """Which of `n` points in ascending order to draw: some hundreds, and all of the last ones."""
+    tail = max(0, n - 100)
+    return [*range(0, tail, max(1, tail // 300)), *range(tail, n)]
 
 
 @_keeps_tables
@@ -743,8 +763,8 @@ def _outline(axis: Axes, cells: np.ndarray) -> None:
 def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> Figure:
     """How far the dimension may be off, by the range of the curve around each scale.
 
-    The threshold is outlined. Colours end at four times the threshold: what lies above is not
-    certified, however far above it is. A dot is a place that passes both tests of a certificate.
+    Colours are logarithmic. The threshold is outlined, and marked beside the colours. A dot is a
+    place that passes both tests of a certificate.
 
     Parameters
     ----------
@@ -754,18 +774,17 @@ def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> 
         The largest bias of a certificate.
     """
     table = diagnostics.pivot(index="layer", columns="scale", values="bias")
-    end = 4 * max_bias
-    colours = matplotlib.colormaps["magma"].with_extremes(over="#e4e4e4")
+    most = float(np.nanmax(table.where(np.isfinite(table)), initial=0))
+    ticks = [tick for tick in max_bias * 2.0 ** np.arange(-2, 12) if tick < 2 * most]
+    ends = LogNorm(ticks[0], max(ticks[-1], 4 * max_bias), clip=True)
     figure, axes = _panels(height=3.3)
     axis = axes[0, 0]
-    picture = _layer_scale_map(axis, table, vmin=0, vmax=end, cmap=colours)
-    bar = figure.colorbar(picture, ax=axis, pad=0.01, extend="max")
+    picture = _layer_scale_map(axis, table, norm=ends, cmap="magma")
+    bar = figure.colorbar(picture, ax=axis, pad=0.01)
     bar.set_label("bias that the scale test allows")
-    bar.set_ticks(np.linspace(0, end, 5), labels=[_plain(tick) for tick in np.linspace(0, end, 5)])
-    bar.ax.axhline(max_bias, color=THRESHOLD, lw=2)
-    if (table > end).all(axis=None):
-        place = {"ha": "center", "va": "center", "transform": axis.transAxes}
-        axis.text(0.5, 0.5, f"above {_plain(end)} at every layer and scale", **place)
+    bar.set_ticks(ticks, labels=[_plain(tick) for tick in ticks], minor=False)
+    bar.ax.minorticks_off()
+    bar.ax.axhline(max_bias, color=THRESHOLD, lw=3)
     _outline(axis, (table < max_bias).to_numpy().T)
     passed = diagnostics[diagnostics.refused == ""]
     axis.plot(
@@ -880,6 +899,7 @@ def profile_with_controls(
         low, high = semantic.low / n_blocks, semantic.high / n_blocks
         _mark_layer(axes[0, 0], semantic.layer / n_blocks, label, low, high)
     _from_zero(axes[0, 0], "intrinsic dimension")
+    axes[0, 1].set_ylabel("intrinsic dimension")
     _plain_log_axis(axes[0, 1], "y")
     _legend(axes[0, 0], "training and input")
     _legend(axes[0, 1], "all controls (logarithmic axis)")
@@ -991,20 +1011,20 @@ def ratio_law(shares: np.ndarray, curve: pd.DataFrame, note: str = "") -> Figure
     left.hist(shares, bins=60, color=OTHER)
     left.axvline(0.5, color="black", lw=0.9, ls=(0, (4, 3)), label="half the median")
     left.set_xlim(left=0)
-    left.set(xlabel="$r_1$ / its median", ylabel="points")
+    left.set(xlabel="nearest distance  $r_1$ / its median", ylabel="points")
     _legend(left, "nearest neighbour")
     right.plot(
         curve.log_mu,
         curve.minus_log_survival,
         ".",
-        ms=3,
+        ms=4,
         color=OTHER,
-        rasterized=True,
+        markevery=_sparse(len(curve)),
         label="observed",
     )
     right.plot(curve.log_mu, curve.fitted, color="black", lw=1.2, label="Pareto law")
-    right.set_xlabel(r"$\log\,\mu$")
-    _from_zero(right, r"$-\log\,(1 - F)$")
+    right.set_xlabel(r"logarithm of the ratio  $\log\,\mu$")
+    _from_zero(right, r"minus log of the share above  $-\log(1 - F)$")
     _legend(right, "ratios", columns=2)
     return _note(figure, note)
 
@@ -1349,7 +1369,11 @@ def id_against_overlap(table: pd.DataFrame, label_k: int, note: str = "") -> Fig
         linewidths=0.5,
         zorder=3,
     )
-    figure.colorbar(points, ax=axis, label="relative depth")
+    for end in (0, -1):  # named, so that the way can be followed without its colours
+        row = table.iloc[end]
+        place = {"xytext": (8, -12), "textcoords": "offset points", "fontsize": SMALL}
+        axis.annotate(f"depth {row.depth:.2g}", (row.id, row.overlap), **place)
+    figure.colorbar(points, ax=axis, label="relative depth", pad=0.01)
     axis.set_xlabel("intrinsic dimension")
     axis.set_ylabel(_label_overlap_name(label_k))
     return _note(figure, note)

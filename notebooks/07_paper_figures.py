@@ -178,7 +178,12 @@ means.rename_axis(columns="mean overlap with the next layer").round(3)
 
 # %%
 dynamics = comparison.tables("training_dynamics.csv", results)
-io.note_facts(dynamics=len(dynamics) > 0)
+several = len(dynamics) > 0 and dynamics.run.nunique() > 1
+io.note_facts(dynamics=several)
+
+# %% [markdown] tags=["not-dynamics"]
+# Fewer than two runs of this book kept checkpoints. A single one has its figure in its own chapter
+# on training.
 
 # %% tags=["hide-input", "only-dynamics"] mystnb={"figure": {"name": "{{run}}-fig-training", "caption": "The paper's Fig. 3 for the runs of this book that kept checkpoints: intrinsic dimension against relative depth, from the untrained network (dark) to the trained one (bright), with one standard error. Look for what is there before training, and for where later curves leave earlier ones."}, "image": {"alt": "Intrinsic dimension against relative depth for several checkpoints of a run"}}
 note = "measured here; N and rule as in the chapter on training of each run"

@@ -67,12 +67,27 @@ def _say_how(cell, picture: str, table: str | None, page: Path, run: str, number
     file = page.parent / "_drawn" / f"{name}.{'svg' if table is None else 'csv'}"
     file.parent.mkdir(exist_ok=True)
     file.write_text(picture if table is None else table, encoding="utf-8")
-    what = "Picture" if table is None else "Data"
-    command = f"python -m georep_utils run {run} --only {page.stem.split('_')[0]}"
-    figure["caption"] += (
-        f"\n\nRun {run}. {what}: {{download}}`{file.name} <_drawn/{file.name}>`."
-        f" Make it again: `{command}`"
-    )
+    figure["caption"] += "\n\n" + how_to_make(run, file, page.parent, page.stem.split("_")[0])
+
+
+def how_to_make(run: str, file: Path, folder: Path, notebook: str = "") -> str:
+    """One line of MyST: the run, what its figure was drawn from, and the command that makes it.
+
+    Parameters
+    ----------
+    file : Path
+        What is offered for download, to a page in `folder`; nothing, where it is missing.
+    notebook : str
+        The number of the notebook; the whole run, if empty.
+    """
+    parts = [f"Run {run}."]
+    if file.is_file():
+        what = "Data" if file.suffix == ".csv" else "Picture"
+        place = os.path.relpath(file, folder)
+        parts.append(f"{what}: {{download}}`{file.name} <{place}>`.")
+    only = f" --only {notebook}" if notebook else ""
+    parts.append(f"Make it again: `python -m georep_utils run {run}{only}`")
+    return " ".join(parts)
 
 
 # -------------------------------------------------------------------------------- after the build
