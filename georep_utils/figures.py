@@ -59,6 +59,7 @@ WIDTH = 7.2  # inches, the width of a page's text
 NARROW = 3.6  # inches, the width of a phone's
 SMALL = 9  # points, the smallest type: 12 pixels
 NARROW_LETTERS = 34  # of a label or legend that fit on a phone
+UPRIGHT_LETTERS = 27  # of a label of 10 points beside a panel
 SIDE_LETTERS = 17  # of the names beside a panel on a phone
 SIDE = 0.85  # inches, of names beside a picture
 SYMBOLS = 12  # points, of labels with indices, which are drawn at 0.7 of the size of their label
@@ -103,7 +104,8 @@ VERDICT_STYLES = {  # of cells in a table; readable on light and on dark pages
 PHONE = "image/x-narrow+svg"  # the type of a figure's second arrangement in a notebook
 DATA = "text/csv"
 LOGITS = "_logits"  # of the lines that lead there; matplotlib leaves it out of legends
-DEPTH_LABEL = "relative depth  (layer / number of blocks)"
+DEPTH_LABEL = "relative depth  $l / L$"
+ID_LABEL = "intrinsic dimension  $d$"
 
 
 # ------------------------------------------------------------------------------------------- style
@@ -163,13 +165,15 @@ def svg(figure: Figure) -> str:
 
 def _lay_out(figure: Figure) -> None:
     """Give all parts of a figure their places, once: this takes as long as drawing it."""
-    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
         for axis in figure.axes:
             for label in (axis.xaxis.label, axis.yaxis.label):
                 if re.search(r"(?<!\\)\$[^$]*[_^]", label.get_text()):
                     label.set_fontsize(SYMBOLS)
-            axis.set_ylabel(_broken(axis.get_ylabel(), NARROW_LETTERS))
-        figure.draw_without_rendering()
+            letters = UPRIGHT_LETTERS * 10 / axis.yaxis.label.get_fontsize()
+            axis.set_ylabel(_broken(axis.get_ylabel(), int(letters)))
+        engine.execute(figure)
         figure.set_layout_engine("none")
 
 
@@ -210,7 +214,7 @@ def _panel_height(axis: Axes) -> float:
     """Height of the inside of a panel on a phone, in inches."""
     height = axis.get_position().height * axis.get_figure().get_figheight()
     if axis.get_aspect() == "auto":
-        return height
+        return max(height, 0.32 * len(axis.get_yticks())) if _has_names(axis) else height
     # A picture keeps its form, and is as wide as the names beside it allow.
     width = NARROW - (SIDE if len(axis.get_yticks()) else 0.1)
     return width * abs(np.ptp(axis.get_ylim()) / np.ptp(axis.get_xlim()))
@@ -233,9 +237,9 @@ def _narrow_panel(axis: Axes) -> float:
     """Break the lines of a panel for a phone; the height of what stands around it, in inches."""
     for label in (axis.xaxis.label, axis.yaxis.label):
         label.set_text(_broken(label.get_text(), NARROW_LETTERS))
-    names = axis.get_yticklabels()
-    if names and max(len(name.get_text()) for name in names) > SIDE_LETTERS:
-        broken = [textwrap.fill(name.get_text(), SIDE_LETTERS) for name in names]
+    if _has_names(axis):
+        names = [name.get_text() for name in axis.get_yticklabels()]
+        broken = [textwrap.fill(name, SIDE_LETTERS) for name in names]
         axis.set_yticks(axis.get_yticks(), broken)
     _part_names(axis)
     around = 0.4 + 0.2 * len(axis.get_xlabel().splitlines())
@@ -246,10 +250,15 @@ def _narrow_panel(axis: Axes) -> float:
     return around + _fit_legend(axis, axis.get_legend())
 
 
+def _has_names(axis: Axes) -> bool:
+    """Whether words, not numbers, stand beside a panel."""
+    return any(len(name.get_text()) > 7 for name in axis.get_yticklabels())
+
+
 def _broken(text: str, letters: int) -> str:
     """A label on as many lines as it needs; symbols, which follow two spaces, are not broken."""
     words, _, symbols = text.partition("  ")
-    if len(text.replace("\\", "")) <= letters:
+    if len(words) + (5 if symbols else 0) <= letters:
         return text
     return "\n".join(filter(None, [*textwrap.wrap(words, letters), symbols]))
 
@@ -278,7 +287,8 @@ def _fit_legend(place: Axes | Figure, legend) -> float:
     texts = [text.get_text() for text in legend.get_texts()]
     handles = [named[text] for text in texts]
     labels = [textwrap.fill(text, NARROW_LETTERS) for text in texts]
-    limit = (NARROW - 0.75) * figure.dpi
+    beside = max((1.5 if _has_names(axis) else 0.75) for axis in axes)
+    limit = (NARROW - (0.3 if place is figure else beside)) * figure.dpi
     for columns in (4, 3, 2, 1):
         legend.remove()
         legend = _legend_above(place, handles, labels, title, columns)
@@ -319,6 +329,8 @@ def _note(figure: Figure, text: str) -> Figure:
         lines.append("Dotted, with a hollow end: the output (logits), which is no layer.")
     figure.set_label("\n".join(lines))  # unbroken, for another arrangement
     _small_print(figure, NOTE_LETTERS)
+    beyond_one = max(0, len(figure.get_supxlabel().splitlines()) - 1)
+    figure.set_figheight(figure.get_figheight() + 0.17 * beyond_one)
     return figure
 
 
@@ -733,9 +745,9 @@ def id_scaling(
         _plain_log_axis(axis, "x", sorted(curves[curves.method == method].scale.unique())[::2])
         axis.set_xlabel("scale  N/n")
         _legend(axis, titles[method], columns=2)
-    _from_zero(axes[0, 0], "intrinsic dimension")
+    _from_zero(axes[0, 0], ID_LABEL)
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), shades), ax=axes, pad=0.01, aspect=30)
-    bar.set_label("relative depth")
+    bar.set_label(DEPTH_LABEL)
     return _note(figure, note)
 
 
@@ -817,12 +829,12 @@ def scale_rules(
         shown = profiles.assign(relative=profiles.id_sys / profiles.id)
         _rule_curves(axes[0, 1], shown, "relative", "", labels or {})
         _from_zero(axes[0, 1], "systematic error / ID")
-        _depth_axis(axes[0, 1], "relative depth")
+        _depth_axis(axes[0, 1])
         # One legend names the curves of both panels.
         axes[0, 1].set_title("left open by the scale", loc="left")
     _rule_curves(axes[0, 0], shown, "id", "id_err", labels or {})
-    _from_zero(axes[0, 0], "intrinsic dimension")
-    _depth_axis(axes[0, 0], "relative depth")
+    _from_zero(axes[0, 0], ID_LABEL)
+    _depth_axis(axes[0, 0])
     _legend(axes[0, 0], columns=2)
     return _note(figure, note)
 
@@ -886,7 +898,7 @@ def profile_with_controls(
         )
         for name in names:
             _control_curve(axis, controls[name].dropna(), n_blocks, control_errors)
-        _depth_axis(axis, "relative depth")
+        _depth_axis(axis)
     if band is not None:
         axes[0, 0].fill_between(
             band.index / n_blocks, band.low, band.high, color=GREY, alpha=0.3, lw=0
@@ -898,8 +910,8 @@ def profile_with_controls(
         label = f"{semantic.kind} after the peak"
         low, high = semantic.low / n_blocks, semantic.high / n_blocks
         _mark_layer(axes[0, 0], semantic.layer / n_blocks, label, low, high)
-    _from_zero(axes[0, 0], "intrinsic dimension")
-    axes[0, 1].set_ylabel("intrinsic dimension")
+    _from_zero(axes[0, 0], ID_LABEL)
+    axes[0, 1].set_ylabel(ID_LABEL)
     _plain_log_axis(axes[0, 1], "y")
     _legend(axes[0, 0], "training and input")
     _legend(axes[0, 1], "all controls (logarithmic axis)")
@@ -989,7 +1001,7 @@ def id_by_samples(curves: pd.DataFrame, n_blocks: int, note: str = "") -> Figure
             marker=MARKERS[i],
             order=i,
         )
-    _from_zero(axis, "intrinsic dimension")
+    _from_zero(axis, ID_LABEL)
     _depth_axis(axis)
     _legend(axis, columns=4)
     return _note(figure, note)
@@ -1150,11 +1162,11 @@ def _id_and_overlap(cases, styles: list[dict], label_k: int, title: str) -> Figu
             named = style | {"label": ""}
             error = _column(part, "label_overlap_err")
             _curve(axes[0, 1], part.depth, part.label_overlap, error, order=i, **named)
-    _from_zero(axes[0, 0], "intrinsic dimension")
+    _from_zero(axes[0, 0], ID_LABEL)
     if labelled:
         _from_zero(axes[0, 1], _label_overlap_name(label_k), 1)
     for axis in axes[0]:
-        _depth_axis(axis, "relative depth")
+        _depth_axis(axis)
     _legend_above(figure, *axes[0, 0].get_legend_handles_labels(), title, 5)
     return figure
 
@@ -1201,7 +1213,7 @@ def data_overlap(
                     marker=marker,
                     hollow=i > 0,
                 )
-        _depth_axis(axis, "relative depth")
+        _depth_axis(axis)
     _from_zero(axes[0, 0], r"neighbourhood overlap  $\chi^{l,m}_k$", 1.03)
     _legend(axes[0, 0], "consecutive layers")
     _legend(axes[0, 1], "with the ends of the network")
@@ -1258,7 +1270,7 @@ def label_overlap(
         _mark_layer(axes[0, 0], depth, "layer from the ID alone", depth, depth)
     _curves_by_k(axes[0, 1], trained, robustness_k, "overlap")
     for axis in axes[0]:
-        _depth_axis(axis, "relative depth")
+        _depth_axis(axis)
     _from_zero(axes[0, 0], r"label overlap  $\chi^{l,gt}_k$", 1.03)
     _legend(axes[0, 0], "training and controls")
     _legend(axes[0, 1], "number of neighbours, trained", columns=2)
@@ -1373,8 +1385,8 @@ def id_against_overlap(table: pd.DataFrame, label_k: int, note: str = "") -> Fig
         row = table.iloc[end]
         place = {"xytext": (8, -12), "textcoords": "offset points", "fontsize": SMALL}
         axis.annotate(f"depth {row.depth:.2g}", (row.id, row.overlap), **place)
-    figure.colorbar(points, ax=axis, label="relative depth", pad=0.01)
-    axis.set_xlabel("intrinsic dimension")
+    figure.colorbar(points, ax=axis, label=DEPTH_LABEL, pad=0.01)
+    axis.set_xlabel(ID_LABEL)
     axis.set_ylabel(_label_overlap_name(label_k))
     return _note(figure, note)
 
@@ -1439,7 +1451,7 @@ def theirs_and_ours(
             of_side = {model: depth for (who, model), depth in chosen.items() if who == side}
             _family_panel(axis, curves, of_side)
             _from_zero(axis, ylabel if j == 0 else "")
-            _depth_axis(axis, "relative depth")
+            _depth_axis(axis)
             _legend(axis, f"{title}: {side}", columns=3 if len(row) == 1 else 1)
     return _note(figure, note)
 
@@ -1503,8 +1515,8 @@ def consecutive_by_run(following: pd.DataFrame, k: int, deeper_k: int, note: str
     every = following[following.model == first]
     _curves_by_k(axes[0, 1], every, sorted(every.k.unique()), "value")
     for axis in axes[0]:
-        _depth_axis(axis, "relative depth")
-    _from_zero(axes[0, 0], r"overlap with the next layer  $\chi^{l,l+1}_k$", 1.03)
+        _depth_axis(axis)
+    _from_zero(axes[0, 0], r"overlap with the next  $\chi^{l,l+1}_k$", 1.03)
     _legend(axes[0, 0], "every run")
     _legend(axes[0, 1], f"{_text(first)}, every k", columns=2)
     return _note(figure, note)
@@ -1534,8 +1546,8 @@ def training_by_run(dynamics: pd.DataFrame, note: str = "") -> Figure:
                 marker=MARKERS[i % len(MARKERS)],
                 order=i,
             )
-        _from_zero(axis, "intrinsic dimension")
-        _depth_axis(axis, "relative depth")
+        _from_zero(axis, ID_LABEL)
+        _depth_axis(axis)
         _legend(axis, f"{_text(run)}, trained for", columns=5 if len(runs) == 1 else 2)
     return _note(figure, note)
 
@@ -1568,7 +1580,7 @@ def advice_shares(boards: pd.DataFrame, note: str = "") -> Figure:
         axis.set_xlim(0, 1.05)
         axis.set_xlabel("share of the best label overlap")
         axis.grid(axis="y", lw=0.4)
-        _legend(axis, _text(by), columns=2)
+        _legend(axis, _text(by))
     axes[0, 0].set_yticks(list(place.values()), [_text(choice) for choice in choices])
     return _note(figure, note)
 
@@ -1747,8 +1759,8 @@ def known_profiles(profiles: pd.DataFrame, note: str = "") -> Figure:
                 marker=MARKERS[i % len(MARKERS)],
                 order=i,
             )
-        _from_zero(axis, "intrinsic dimension", 22)
-        _depth_axis(axis, "relative depth")
+        _from_zero(axis, ID_LABEL, 22)
+        _depth_axis(axis)
     _legend(axes[0, 0], "nothing to find")
     _legend(axes[0, 1], "something to find")
     return _note(figure, note)
@@ -1847,8 +1859,8 @@ def real_profiles(
         _run_with_untrained(axis, run, curve, untrained[untrained.model == run])
         _legend(axis, f"{_text(run)}: this book", columns=2)
     for axis in axes:
-        _from_zero(axis, "intrinsic dimension")
-        _depth_axis(axis, "relative depth")
+        _from_zero(axis, ID_LABEL)
+        _depth_axis(axis)
     return _note(figure, note)
 
 
@@ -1882,7 +1894,7 @@ def rule_shapes(profiles: pd.DataFrame, note: str = "") -> Figure:
         _rule_curves(axis, part, "relative", "relative_err", {})
         axis.axhline(1, color="black", lw=0.6)
         _from_zero(axis, "ID / its mean over layers")
-        _depth_axis(axis, "relative depth")
+        _depth_axis(axis)
         _legend(axis, _text(run), columns=2)
     return _note(figure, note)
 
@@ -1912,7 +1924,7 @@ def id_against_samples(table: pd.DataFrame, note: str = "") -> Figure:
             label=f"{_text(run)}, {place}",
         )
     _plain_log_axis(axis, "x", sorted(table.n_points.unique()))
-    _from_zero(axis, "intrinsic dimension")
+    _from_zero(axis, ID_LABEL)
     axis.set_xlabel("number of points")
     _legend(axis, columns=2)
     return _note(figure, note)
@@ -2016,7 +2028,7 @@ def precision_effect(table: pd.DataFrame, note: str = "") -> Figure:
         error = one[f"{quantity}_error"]
         axis.fill_between(one.depth, -error, error, color="#e4e4e4", lw=0, label="standard error")
         axis.set_ylabel(label)
-        _depth_axis(axis, "relative depth")
+        _depth_axis(axis)
         _legend(axis)
     return _note(figure, note)
 
@@ -2129,7 +2141,7 @@ def two_profiles(profiles: pd.DataFrame, note: str = "") -> Figure:
             order=i,
         )
     _depth_axis(axis)
-    _from_zero(axis, "intrinsic dimension")
+    _from_zero(axis, ID_LABEL)
     _legend(axis, columns=2)
     return _note(figure, note)
 

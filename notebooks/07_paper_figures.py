@@ -141,7 +141,7 @@ def pairs(quantity):
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-id", "caption": "The paper's Fig. 1 and this book, each panel on its own axis from zero. Intrinsic dimension against relative depth, with one standard error (for readings, the error of reading). A star is the layer that a profile singles out: the first minimum or plateau after the first peak; a curve without a star singles out none."}, "image": {"alt": "Intrinsic dimension against relative depth: published ImageGPT and ESM-2 models, and runs of this book"}}
 dimensions = pairs("intrinsic_dimension")
-label = "intrinsic dimension"
+label = figures.ID_LABEL
 figures.theirs_and_ours(*dimensions, families, label, chosen, made_from)
 
 # %% [markdown]

@@ -149,7 +149,7 @@ return [...document.querySelectorAll('article table')]
 LINES_BELOW_FIGURES = """
 const about = figure => [
   figure.querySelector('.legend a.download')?.href ?? '',
-  figure.querySelector('.legend code')?.textContent ?? '',
+  figure.querySelector('.legend p > code')?.textContent ?? '',
 ];
 return [...document.querySelectorAll('article .cell_output figure')].map(about);
 """
@@ -214,8 +214,8 @@ def browser(tmp_path_factory):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options=options, service=Service(driver))
-    browser.set_page_load_timeout(60)
-    browser.set_script_timeout(60)
+    browser.set_page_load_timeout(120)
+    browser.set_script_timeout(120)
     yield browser
     browser.quit()
 
