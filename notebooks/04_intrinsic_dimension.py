@@ -178,7 +178,7 @@ dadapy_id
 x = np.sort(np.log(mu))[:-1]
 y = -np.log(1 - np.arange(1, len(mu)) / len(mu))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-twonn", "caption": "The fit of TwoNN at one layer: each point is a sample, the line goes through the origin, and crosses are the largest ratios, which the fit leaves out."}, "image": {"alt": "Scatter of minus log of one minus F against log mu, with a straight line through the origin"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-twonn", "caption": "The fit of TwoNN at one layer: each point is a sample, the line goes through the origin, and crosses are the largest ratios, which the fit leaves out. Where points lie close, only some of them are drawn."}, "image": {"alt": "Scatter of minus log of one minus F against log mu, with a straight line through the origin"}}
 figures.twonn_fit(x, y, 0.98, twonn(mu), note=made_from)
 
 # %% [markdown]
@@ -456,7 +456,7 @@ diagnostics.refused.map(names).value_counts().to_frame("places")
 # {numref}`{{run}}-fig-plateau` is the map of the first test. The smallest bias anywhere on it is
 # {glue:text}`least-bias:.0%`, where a certificate allows {glue:text}`max-bias:.0%`.
 
-# %% tags=["only-auto_read"] mystnb={"figure": {"name": "{{run}}-fig-plateau", "caption": "How far the ID may be off, as the range of the curve within two octaves tells: layers from left to right, scales from bottom to top. Places that the test of scale allows are outlined, and those that pass the test of the law as well have a dot; without an outline there are none."}, "image": {"alt": "Map over layer and scale of the bias that the range of the curve allows"}}
+# %% tags=["only-auto_read"] mystnb={"figure": {"name": "{{run}}-fig-plateau", "caption": "How far the ID may be off, as the range of the curve within two octaves tells: layers from left to right, scales from bottom to top, colours logarithmic. The line beside the colours is the largest bias that a certificate allows. Places below it are outlined, and those that pass the test of the law as well have a dot; without an outline there are none."}, "image": {"alt": "Map over layer and scale of the bias that the range of the curve allows"}}
 figures.plateau_bias(diagnostics, MAX_BIAS, note=made_from)
 
 # %% [markdown]
@@ -549,7 +549,7 @@ near = trained.neighbors(furthest)
 r1 = near.distances[:, 1]
 law = near_duplicates.pareto_curve(near.mus[:, 0])
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-ratios", "caption": "The layer at which the choice of the fraction matters most. Left: distances to the nearest neighbour over their median; near-copies make a heap at the left end. Right: the ratios against the Pareto law of one dimension; near-copies bend the upper end away from the line."}, "image": {"alt": "Histogram of nearest distances, and minus log of one minus F against log mu with a straight line"}}
+# %% mystnb={"figure": {"name": "{{run}}-fig-ratios", "caption": "The layer at which the choice of the fraction matters most. Left: distances to the nearest neighbour over their median; near-copies make a heap at the left end. Right: the ratios against the Pareto law of one dimension; near-copies bend the upper end away from the line. Where points lie close, only some of them are drawn."}, "image": {"alt": "Histogram of nearest distances, and minus log of one minus F against log mu with a straight line"}}
 figures.ratio_law(r1 / np.median(r1[r1 > 0]), law, note=made_from)
 
 # %% [markdown] tags=["only-ratios_doubtful"]

@@ -144,7 +144,7 @@ def pairs(quantity):
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-id", "caption": "The paper's Fig. 1 and this book, each panel on its own axis from zero. Intrinsic dimension against relative depth, with one standard error (for readings, the error of reading). A star is the layer that a profile singles out: the first minimum or plateau after the first peak; a curve without a star singles out none."}, "image": {"alt": "Intrinsic dimension against relative depth: published ImageGPT and ESM-2 models, and runs of this book"}}
 dimensions = pairs("intrinsic_dimension")
-label = "intrinsic dimension"
+label = figures.ID_LABEL
 figures.theirs_and_ours(*dimensions, families, label, chosen, made_from)
 
 # %% [markdown]
@@ -183,7 +183,12 @@ means.astype(object).fillna("–")
 
 # %%
 dynamics = comparison.tables("training_dynamics.csv", results)
-io.note_facts(dynamics=len(dynamics) > 0)
+several = len(dynamics) > 0 and dynamics.run.nunique() > 1
+io.note_facts(dynamics=several)
+
+# %% [markdown] tags=["not-dynamics"]
+# Fewer than two runs of this book kept checkpoints. A single one has its figure in its own chapter
+# on training.
 
 # %% tags=["hide-input", "only-dynamics"] mystnb={"figure": {"name": "{{run}}-fig-training", "caption": "The paper's Fig. 3 for the runs of this book that kept checkpoints: intrinsic dimension against relative depth, from the untrained network (dark) to the trained one (bright), with one standard error. Look for what is there before training, and for where later curves leave earlier ones."}, "image": {"alt": "Intrinsic dimension against relative depth for several checkpoints of a run"}}
 note = "measured here; N and rule as in the chapter on training of each run"

@@ -15,7 +15,8 @@ Prose can show what a run left in its folder of results, by a comment on a line 
     The caption.
     -->
 
-The csv becomes a table, the picture a figure with these options. Where the run has not left the
+The csv becomes a table, the picture a figure with these options; `first_page-narrow.svg` beside it
+is shown on phones, and `first_page-data.csv` is offered below it. Where the run has not left the
 file, one sentence says which run makes it. What is written from code or run files has a name:
 
     <!-- made: parameter-reference -->
@@ -46,7 +47,7 @@ from georep_utils import io
 from georep_utils.io import REPOSITORY, UserError, atomic
 from georep_utils.workflow import reference
 from georep_utils.workflow.engine import LEFT_OUT
-from georep_utils.workflow.finish import finish, prepare
+from georep_utils.workflow.finish import finish, how_to_make, prepare
 from georep_utils.workflow.runs import Parameter, notebook_file, read_run, run_files
 
 WIDTH = 88  # characters of a line of code on a page
@@ -299,8 +300,11 @@ def stage(toc: Mapping, source: Path, made: Mapping[str, str]) -> dict[str, str]
     for path in source.rglob("*.md"):
         _complete(path, source, made)
     _loosen_references(source)
-    for path in (source / "book/_results").rglob("*-narrow.svg"):
-        narrow[path.stem.removesuffix("-narrow")] = path.read_text(encoding="utf-8")
+    prose = "\n".join(path.read_text(encoding="utf-8") for path in source.rglob("*.md"))
+    for path in (source / "book").rglob("*-narrow.svg"):
+        stem = path.stem.removesuffix("-narrow")
+        if f"/{stem}.svg" in prose:
+            narrow[stem] = path.read_text(encoding="utf-8")
     return narrow
 
 
@@ -389,10 +393,13 @@ def _inserted(match: re.Match, folder: Path, source: Path) -> str:
     target = source / "book/_results" / short
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(found, target)
-    phone = found.with_name(f"{found.stem}-narrow{found.suffix}")
-    if phone.is_file():
-        shutil.copyfile(phone, target.with_name(phone.name))
-    return f"```{{figure}} {os.path.relpath(target, folder)}\n{match['options'].strip()}\n```"
+    for ending in ("-narrow.svg", "-data.csv"):
+        beside = found.with_name(found.stem + ending)
+        if beside.is_file():
+            shutil.copyfile(beside, target.with_name(beside.name))
+    about = how_to_make(short.split("/")[0], target.with_name(f"{found.stem}-data.csv"), folder)
+    options = match["options"].strip()
+    return f"```{{figure}} {os.path.relpath(target, folder)}\n{options}\n\n{about}\n```"
 
 
 def _result(short: str) -> Path | None:
@@ -480,7 +487,7 @@ def _labels_of_runs() -> set[str]:
 
 
 def _key(source: Path, narrow: Mapping[str, str]) -> str:
-    """What the html depends on: staged files, pictures, the programs that build it, its code."""
+    """What the html depends on: staged files and pictures, the programs that build it, its code."""
     files = sorted(path for path in source.rglob("*") if path.is_file())
     content = [[str(path.relative_to(source)), io.file_digest(path)] for path in files]
     versions = {name: version(name) for name in BUILT_WITH}
