@@ -307,6 +307,15 @@ DRAWN = {
         ),
         NOTE,
     ),
+    "runs_with_controls": lambda f: f.runs_with_controls(
+        each("run", ["igpt-mini", HOSTILE]).rename(columns={"id": "value", "id_err": "error"}),
+        pd.DataFrame({"run": HOSTILE, "depth": [0.0, 1.0], "low": 2.0, "high": 3.0}),
+        pd.DataFrame({"run": HOSTILE, "name": [HOSTILE], "value": [4.0]}),
+        {HOSTILE: (0.5, 0.4, 0.6)},
+        "intrinsic dimension",
+        NOTE,
+    ),
+    "overlap_maps": lambda f: f.overlap_maps({"a pair": likeness(), HOSTILE: likeness()}, 10, NOTE),
     "profiles_at_scales": lambda f: f.profiles_at_scales(
         scaling_curves(), {("twonn", 1.0): 7, ("gride", 4.0): None}, N_BLOCKS, NOTE
     ),

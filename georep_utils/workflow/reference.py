@@ -66,10 +66,11 @@ CHANGES_NO_NUMBER = frozenset(
 
 UNITS = {
     "N/n": "decimations decimation",
-    "points": "n n_embedded local_points rows_per_task largest_n",
-    "samples": "n_per_class n_samples batch_size samples_per_task probe_samples rank_samples",
+    "points": "n n_points n_embedded local_points rows_per_task largest_n",
+    "samples": "n_per_class n_samples n_queries batch_size samples_per_task probe_samples "
+    "rank_samples",
     "tokens": "batch_tokens",
-    "neighbours": "k data_k label_k robustness_k deeper_k maxk",
+    "neighbours": "k n_near data_k label_k robustness_k deeper_k maxk",
     "rank": "range_max",
     "dimensions": "ball_dimensions embedded_dimension noisy_dimension gaussian_dimensions",
     "features": "ambient d_model",
