@@ -46,6 +46,9 @@ const curve = arguments[0].querySelector(`.x-curve[data-name="${arguments[1]}"] 
 return curve && curve.getAttribute('d');
 """
 
+# At once: while a page scrolls smoothly, the pointer would meet something else.
+TO_THE_MIDDLE = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})"
+
 # Text of the views that is smaller than it may be.
 SMALL_TEXT = """
 const least = arguments[0];
@@ -131,8 +134,9 @@ def hover(browser, section, curve, point):
     """Move the pointer over a point of a curve, by its numbers; what is shown then."""
     query = f'.x-curve[data-name="{curve}"] .x-marker'
     marker = section.find_elements(By.CSS_SELECTOR, query)[point]
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", marker)
+    browser.execute_script(TO_THE_MIDDLE, marker)
     ActionChains(browser).move_to_element(marker).perform()
+    WebDriverWait(browser, 10).until(lambda _: tip(section))
     return tip(section)
 
 
