@@ -118,7 +118,9 @@ def test_a_bundled_file_with_one_other_byte_is_refused(repository):
         needs.verify_bundled("manifest.json")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=8),

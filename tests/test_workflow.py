@@ -254,7 +254,7 @@ RUN_FILE = yaml.safe_dump(RUN)
 PIECES = """a: |- |[|]|{|}|&a |*a |!!python/name:os|:|  |? |<<: |1|'|"|%|---""".split("|")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.text(max_size=200)
     | st.lists(st.sampled_from([*PIECES, "|", "\n"]), max_size=40).map("".join)
