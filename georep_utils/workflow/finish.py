@@ -155,7 +155,8 @@ def _described(text: str) -> str:
     sentence = re.split(r"(?<=[.?!])\s", _words(opening["text"]))[0]
     item = ITEM.search(opening["rest"])
     if sentence.endswith(":") and item:
-        sentence = f"{sentence} {_words(item[1])}"
+        announced = _words(item[1]).rstrip(";,")
+        sentence = f"{sentence} {announced}"
     if len(sentence) > DESCRIPTION:
         sentence = sentence[:DESCRIPTION].rsplit(" ", 1)[0] + " …"
     meta = f'<meta name="description" content="{html.escape(sentence)}">'
