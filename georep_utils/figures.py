@@ -677,6 +677,7 @@ def distances_and_norms(distances: pd.DataFrame, run: str = "", note: str = "") 
 # ------------------------------------------------------------------------- clouds to be seen (00)
 
 
+@_keeps_tables
 def small_clouds(clouds: Mapping[str, np.ndarray], note: str = "") -> Figure:
     """Clouds in space, seen from one side and a little from above; brighter is nearer.
 
@@ -693,7 +694,7 @@ def small_clouds(clouds: Mapping[str, np.ndarray], note: str = "") -> Figure:
         order = np.argsort(near)
         shades = {"c": near[order], "cmap": "viridis", "edgecolors": "none"}
         axis.scatter(across[order], up[order], s=7, **shades)
-        axis.set_title(name, loc="left")
+        axis.set_title(_text(name), loc="left")
         axis.set_aspect("equal", "datalim")
         axis.set_axis_off()
     return _note(figure, note)
@@ -709,6 +710,7 @@ def _seen_from_above(points: np.ndarray) -> np.ndarray:
     return np.stack([across, cos * up + sin * away, sin * up - cos * away], axis=1)
 
 
+@_keeps_tables
 def cloud_scales(table: pd.DataFrame, note: str = "") -> Figure:
     """Dimension against scale, a curve a cloud.
 

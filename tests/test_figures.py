@@ -307,6 +307,12 @@ DRAWN = {
         ),
         NOTE,
     ),
+    "small_clouds": lambda f: f.small_clouds(
+        {HOSTILE: np.random.default_rng(0).normal(size=(90, 3))}, NOTE
+    ),
+    "cloud_scales": lambda f: f.cloud_scales(
+        pd.DataFrame({"cloud": HOSTILE, "scale": [1.0, 2.0, 4.0], "id": 2.0, "id_err": 0.1}), NOTE
+    ),
     "runs_with_controls": lambda f: f.runs_with_controls(
         each("run", ["igpt-mini", HOSTILE]).rename(columns={"id": "value", "id_err": "error"}),
         pd.DataFrame({"run": HOSTILE, "depth": [0.0, 1.0], "low": 2.0, "high": 3.0}),
