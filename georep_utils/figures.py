@@ -214,7 +214,7 @@ def _panel_height(axis: Axes) -> float:
     """Height of the inside of a panel on a phone, in inches."""
     height = axis.get_position().height * axis.get_figure().get_figheight()
     if axis.get_aspect() == "auto":
-        return max(height, 0.32 * len(axis.get_yticks())) if _has_names(axis) else height
+        return max(height, 1.2, 0.32 * len(axis.get_yticks())) if _has_names(axis) else height
     # A picture keeps its form, and is as wide as the names beside it allow.
     width = NARROW - (SIDE if len(axis.get_yticks()) else 0.1)
     return width * abs(np.ptp(axis.get_ylim()) / np.ptp(axis.get_xlim()))
