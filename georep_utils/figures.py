@@ -287,7 +287,7 @@ def _fit_legend(place: Axes | Figure, legend) -> float:
     texts = [text.get_text() for text in legend.get_texts()]
     handles = [named[text] for text in texts]
     labels = [textwrap.fill(text, NARROW_LETTERS) for text in texts]
-    beside = max((1.5 if _has_names(axis) else 0.75) for axis in axes)
+    beside = max((1.5 if _has_names(axis) else 0.9) for axis in axes)
     limit = (NARROW - (0.3 if place is figure else beside)) * figure.dpi
     for columns in (4, 3, 2, 1):
         legend.remove()
@@ -362,6 +362,8 @@ def _legend_above(place: Axes | Figure, handles, labels, title: str, columns: in
 def _depth_axis(axis: Axes, label: str = DEPTH_LABEL) -> None:
     axis.set_xlabel(label)
     axis.set_xlim(left=-0.03)
+    # No number behind 1: what lies there is the output, at no depth of its own.
+    axis.xaxis.set_major_locator(FixedLocator([0, 0.2, 0.4, 0.6, 0.8, 1]))
 
 
 def _from_zero(axis: Axes, label: str, top: float | None = None) -> None:
@@ -491,6 +493,8 @@ def _tables(given: Mapping[str, object]) -> dict[str, pd.DataFrame]:
             tables |= _tables({str(key) or name: inner for key, inner in value.items()})
         elif isinstance(value, (np.ndarray, pd.Series)) and value.ndim == 1:
             columns[name] = np.asarray(value)
+        elif isinstance(value, np.ndarray) and value.ndim == 2:
+            tables[name] = pd.DataFrame(value)
     if columns and len({len(column) for column in columns.values()}) == 1:
         tables["columns"] = pd.DataFrame(columns)
     return tables
@@ -695,7 +699,7 @@ def small_clouds(clouds: Mapping[str, np.ndarray], note: str = "") -> Figure:
         shades = {"c": near[order], "cmap": "viridis", "edgecolors": "none"}
         axis.scatter(across[order], up[order], s=7, **shades)
         axis.set_title(_text(name), loc="left")
-        axis.set_aspect("equal", "datalim")
+        axis.set_aspect("equal")
         axis.set_axis_off()
     return _note(figure, note)
 
