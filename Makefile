@@ -1,4 +1,4 @@
-# make book | test | run RUN=name | lint | bench | lock | clean | help
+# make book | pdf | test | run RUN=name | lint | bench | lock | clean | help
 PYTHON ?= python3
 RUN ?= igpt-mini
 ARGS ?=
@@ -13,10 +13,11 @@ SUITABLE := import ensurepip, os, sys, sysconfig, venv; \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: book test run lint bench lock clean help
+.PHONY: book pdf test run lint bench lock clean help
 
 help:
 	@echo "make book           run what changed and build the book: _build/html/index.html"
+	@echo "make pdf            print the whole book with Chromium: _build/book.pdf"
 	@echo "make test           all tests but the slow ones and those that need a built book"
 	@echo "make run RUN=name   run the notebooks of notebooks/runs/name.yml (ARGS='-p extract.n_per_class=100')"
 	@echo "make lint           style: line length, complexity, order of imports, layout"
@@ -47,6 +48,9 @@ book: $(READY)
 	$(IN) -m georep_utils run compare-igpt-mini
 	$(IN) -m georep_utils run paper --jobs 2
 	$(IN) -m georep_utils book
+
+pdf: book
+	$(IN) -m georep_utils book --pdf
 
 test: $(READY)
 	$(IN) -m pytest -n 2 --dist loadfile -m "not slow and not book"

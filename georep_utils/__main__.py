@@ -78,7 +78,8 @@ def parser() -> argparse.ArgumentParser:
         help="execute up to N notebooks at a time, where they don't need each other",
     )
     commands.add_parser("list", help="runs, variants, pages and clouds, and what is out of date")
-    commands.add_parser("book", help="build the html from the executed notebooks")
+    book = commands.add_parser("book", help="build the html from the executed notebooks")
+    book.add_argument("--pdf", action="store_true", help="print the whole book, with Chromium")
     clean = commands.add_parser("clean", help="remove what a run computed and no other run uses")
     clean.add_argument("run", help="name of a run, or path of a run file")
     cost = commands.add_parser("cost", help="what a run will download, store and take")
@@ -137,7 +138,13 @@ def command_book(given: argparse.Namespace) -> None:
     from georep_utils.workflow import inventory, pages
 
     inventory.refuse_stale()
-    html = pages.build_html({"cost-table": pages.markdown_table(_cost_rows())})
+    made = {"cost-table": pages.markdown_table(_cost_rows())}
+    if given.pdf:
+        from georep_utils.workflow import pdf
+
+        print(f"wrote {pdf.build_pdf(made).relative_to(REPOSITORY)}")
+        return
+    html = pages.build_html(made)
     print(f"open {html.relative_to(REPOSITORY)}/index.html")
 
 
@@ -205,7 +212,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        print(f"failed: {os.strerror(error.errno or 0)}{where}", file=sys.stderr)
+        # Numpy raises errors without a number, such as "5 requested and 3 written" on a full disk.
+        reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+        print(f"failed: {reason or type(error).__name__}{where}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print("failed: out of memory; take fewer samples or close other programs", file=sys.stderr)
         return 1
     except RuntimeError as error:
         print(f"failed: {error}", file=sys.stderr)

@@ -45,6 +45,7 @@ SEARCH_CODE = (
     "georep_utils.precision",
 )
 EXTRACTION_CODE = ("georep_utils.extraction:forward", "georep_utils.extraction:_ArrayRows")
+DESCRIBED = {"layers", "layer_names", "n_blocks", "n_samples", "model", "dataset", "seconds"}
 DAMAGED = "run the notebook that made it again (02): it will be made anew"
 
 
@@ -135,8 +136,8 @@ def open_cloud(folder: str | Path) -> Cloud:
         If there is none, or a file of it is missing or cut short.
     """
     folder = Path(folder)
-    about = io.read_json(folder / "cloud.json")
-    if not isinstance(about, dict):
+    about = io.read_object(folder / "cloud.json")
+    if not about:
         raise UserError(f"{folder} holds no finished cloud; {DAMAGED}")
     fault = _damage(folder, about)
     if fault:
@@ -156,7 +157,10 @@ def open_cloud(folder: str | Path) -> Cloud:
 
 
 def _damage(folder: Path, about: dict) -> str:
-    """What is wrong with the arrays of a cloud, by their headers and sizes; "" where nothing is."""
+    """What is wrong with a cloud, by its description, headers and sizes; "" where nothing is."""
+    lacking = DESCRIBED - about.keys()
+    if lacking:
+        return f"cloud.json lacks {min(lacking)}"
     if about.get("brought"):
         return ""
     for layer in about["layers"]:
@@ -349,8 +353,8 @@ def _is_whole(folder: Path, recipe: dict) -> bool:
     """Whether the cloud of this recipe lies in `folder`, undamaged."""
     if io.read_json(folder / "recipe.json") != recipe:
         return False
-    about = io.read_json(folder / "cloud.json")
-    return isinstance(about, dict) and not _damage(folder, about)
+    about = io.read_object(folder / "cloud.json")
+    return bool(about) and not _damage(folder, about)
 
 
 def _promote(folder: Path, recipe: dict) -> None:
@@ -408,14 +412,15 @@ def of_run(paths: RunPaths) -> dict[str, Cloud]:
     UserError
         If none were made yet, or one is damaged.
     """
-    names = io.read_json(paths.clouds)
+    names = io.read_object(paths.clouds)
     if not names:
         raise UserError(f"run {paths.run} has no representations yet; run 02_extract first")
     io.note_read(paths.clouds)
-    kept = io.read_json(paths.neighbors)
-    if kept:
+    stored = io.read_object(paths.neighbors)
+    kept = None
+    if {"maxk", "range_max"} <= stored.keys():
         io.note_read(paths.neighbors)
-        kept = (kept["maxk"], kept["range_max"])
+        kept = (stored["maxk"], stored["range_max"])
     found = {}
     for name, folder in names.items():
         cloud = open_cloud(io.clouds_folder() / io.safe_name(folder, "cloud"))
@@ -442,7 +447,7 @@ def chosen(run: str, name: str) -> Cloud:
     if not run:
         return open_cloud(io.clouds_folder() / io.safe_name(name, "cloud"))
     paths = RunPaths(run)
-    if not io.read_json(paths.clouds):
+    if not io.read_object(paths.clouds):
         raise UserError(
             f"run {run} has no clouds to compare; make them first: python -m georep_utils run {run}"
         )
@@ -497,7 +502,7 @@ def _other_samples(a: Cloud, b: Cloud) -> str:
 
 
 def _data_digest(cloud: Cloud) -> str | None:
-    recipe = io.read_json(cloud.folder / "recipe.json", {})
+    recipe = io.read_object(cloud.folder / "recipe.json")
     return recipe.get("data", {}).get("digest")
 
 
@@ -648,7 +653,7 @@ class _Search:
 def search_seconds(cloud: Cloud) -> float:
     """What the search of the neighbours in use took, in seconds."""
     folder = _searches(cloud, *cloud.kept)[0]
-    return io.read_json(folder / "search.json")["seconds"]
+    return io.read_object(folder / "search.json").get("seconds", 0.0)
 
 
 # ---------------------------------------------------------------------------------- brought clouds
@@ -905,7 +910,7 @@ def identity(cloud: Cloud) -> dict[str, str]:
     Runs with the same weights have the same first digest, however they read the network. Arrays
     that were brought stand for both.
     """
-    recipe = io.read_json(cloud.folder / "recipe.json", {})
+    recipe = io.read_object(cloud.folder / "recipe.json")
     if "brought" in recipe:
         files = io.digest(sorted(recipe["brought"]["files"].values()))
         return {"weights": files, "inputs": files}

@@ -42,16 +42,24 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 WIDTH = 7.2  # inches, the width of a page's text
 NARROW = 3.6  # inches, the width of a phone's
 SMALL = 9  # points, the smallest type: 12 pixels
 NARROW_LETTERS = 34  # of a label or legend that fit on a phone
+UPRIGHT_LETTERS = 27  # of a label of 10 points beside a panel
 SIDE_LETTERS = 17  # of the names beside a panel on a phone
 SIDE = 0.85  # inches, of names beside a picture
 SYMBOLS = 12  # points, of labels with indices, which are drawn at 0.7 of the size of their label
@@ -95,7 +103,9 @@ VERDICT_STYLES = {  # of cells in a table; readable on light and on dark pages
 }
 PHONE = "image/x-narrow+svg"  # the type of a figure's second arrangement in a notebook
 DATA = "text/csv"
-DEPTH_LABEL = "relative depth  (layer / number of blocks)"
+LOGITS = "_logits"  # of the lines that lead there; matplotlib leaves it out of legends
+DEPTH_LABEL = "relative depth  $l / L$"
+ID_LABEL = "intrinsic dimension  $d$"
 
 
 # ------------------------------------------------------------------------------------------- style
@@ -155,12 +165,15 @@ def svg(figure: Figure) -> str:
 
 def _lay_out(figure: Figure) -> None:
     """Give all parts of a figure their places, once: this takes as long as drawing it."""
-    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
         for axis in figure.axes:
             for label in (axis.xaxis.label, axis.yaxis.label):
                 if re.search(r"(?<!\\)\$[^$]*[_^]", label.get_text()):
                     label.set_fontsize(SYMBOLS)
-        figure.draw_without_rendering()
+            letters = UPRIGHT_LETTERS * 10 / axis.yaxis.label.get_fontsize()
+            axis.set_ylabel(_broken(axis.get_ylabel(), int(letters)))
+        engine.execute(figure)
         figure.set_layout_engine("none")
 
 
@@ -201,7 +214,7 @@ def _panel_height(axis: Axes) -> float:
     """Height of the inside of a panel on a phone, in inches."""
     height = axis.get_position().height * axis.get_figure().get_figheight()
     if axis.get_aspect() == "auto":
-        return height
+        return max(height, 1.2, 0.32 * len(axis.get_yticks())) if _has_names(axis) else height
     # A picture keeps its form, and is as wide as the names beside it allow.
     width = NARROW - (SIDE if len(axis.get_yticks()) else 0.1)
     return width * abs(np.ptp(axis.get_ylim()) / np.ptp(axis.get_xlim()))
@@ -224,9 +237,9 @@ def _narrow_panel(axis: Axes) -> float:
     """Break the lines of a panel for a phone; the height of what stands around it, in inches."""
     for label in (axis.xaxis.label, axis.yaxis.label):
         label.set_text(_broken(label.get_text(), NARROW_LETTERS))
-    names = axis.get_yticklabels()
-    if names and max(len(name.get_text()) for name in names) > SIDE_LETTERS:
-        broken = [textwrap.fill(name.get_text(), SIDE_LETTERS) for name in names]
+    if _has_names(axis):
+        names = [name.get_text() for name in axis.get_yticklabels()]
+        broken = [textwrap.fill(name, SIDE_LETTERS) for name in names]
         axis.set_yticks(axis.get_yticks(), broken)
     _part_names(axis)
     around = 0.4 + 0.2 * len(axis.get_xlabel().splitlines())
@@ -237,10 +250,15 @@ def _narrow_panel(axis: Axes) -> float:
     return around + _fit_legend(axis, axis.get_legend())
 
 
+def _has_names(axis: Axes) -> bool:
+    """Whether words, not numbers, stand beside a panel."""
+    return any(len(name.get_text()) > 7 for name in axis.get_yticklabels())
+
+
 def _broken(text: str, letters: int) -> str:
     """A label on as many lines as it needs; symbols, which follow two spaces, are not broken."""
     words, _, symbols = text.partition("  ")
-    if len(text.replace("\\", "")) <= letters:
+    if len(words) + (5 if symbols else 0) <= letters:
         return text
     return "\n".join(filter(None, [*textwrap.wrap(words, letters), symbols]))
 
@@ -269,7 +287,8 @@ def _fit_legend(place: Axes | Figure, legend) -> float:
     texts = [text.get_text() for text in legend.get_texts()]
     handles = [named[text] for text in texts]
     labels = [textwrap.fill(text, NARROW_LETTERS) for text in texts]
-    limit = (NARROW - 0.75) * figure.dpi
+    beside = max((1.5 if _has_names(axis) else 0.9) for axis in axes)
+    limit = (NARROW - (0.3 if place is figure else beside)) * figure.dpi
     for columns in (4, 3, 2, 1):
         legend.remove()
         legend = _legend_above(place, handles, labels, title, columns)
@@ -304,9 +323,14 @@ def _panels(rows: int = 1, columns: int = 1, height: float = 3.2, **options):
 
 
 def _note(figure: Figure, text: str) -> Figure:
-    """Put what the figure was made from in small print below it."""
-    figure.set_label(text)  # as it was given, for another arrangement
+    """Put what the figure was made from, and what its dotted ends are, in small print below it."""
+    lines = [text] if text else []
+    if any(line.get_label() == LOGITS for axis in figure.axes for line in axis.lines):
+        lines.append("Dotted, with a hollow end: the output (logits), which is no layer.")
+    figure.set_label("\n".join(lines))  # unbroken, for another arrangement
     _small_print(figure, NOTE_LETTERS)
+    beyond_one = max(0, len(figure.get_supxlabel().splitlines()) - 1)
+    figure.set_figheight(figure.get_figheight() + 0.17 * beyond_one)
     return figure
 
 
@@ -338,6 +362,8 @@ def _legend_above(place: Axes | Figure, handles, labels, title: str, columns: in
 def _depth_axis(axis: Axes, label: str = DEPTH_LABEL) -> None:
     axis.set_xlabel(label)
     axis.set_xlim(left=-0.03)
+    # No number behind 1: what lies there is the output, at no depth of its own.
+    axis.xaxis.set_major_locator(FixedLocator([0, 0.2, 0.4, 0.6, 0.8, 1]))
 
 
 def _from_zero(axis: Axes, label: str, top: float | None = None) -> None:
@@ -422,7 +448,7 @@ def _curve(
             marker=marker,
             markevery=slice(1, None),
             markerfacecolor="white",
-            label="_",
+            label=LOGITS,
         )
     if error is not None:
         error = np.nan_to_num(np.asarray(error, float))
@@ -467,6 +493,8 @@ def _tables(given: Mapping[str, object]) -> dict[str, pd.DataFrame]:
             tables |= _tables({str(key) or name: inner for key, inner in value.items()})
         elif isinstance(value, (np.ndarray, pd.Series)) and value.ndim == 1:
             columns[name] = np.asarray(value)
+        elif isinstance(value, np.ndarray) and value.ndim == 2:
+            tables[name] = pd.DataFrame(value)
     if columns and len({len(column) for column in columns.values()}) == 1:
         tables["columns"] = pd.DataFrame(columns)
     return tables
@@ -552,6 +580,7 @@ def palette(share: np.ndarray, colours: np.ndarray, run: str = "", note: str = "
     _from_zero(top, "share of tokens")
     bottom.imshow(colours[None], aspect="auto", cmap="gray", vmin=0, vmax=255, interpolation="none")
     bottom.set(yticks=[], xlabel="token")
+    bottom.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     return _note(figure, note)
 
 
@@ -652,6 +681,7 @@ def distances_and_norms(distances: pd.DataFrame, run: str = "", note: str = "") 
 # ------------------------------------------------------------------------- clouds to be seen (00)
 
 
+@_keeps_tables
 def small_clouds(clouds: Mapping[str, np.ndarray], note: str = "") -> Figure:
     """Clouds in space, seen from one side and a little from above; brighter is nearer.
 
@@ -668,8 +698,8 @@ def small_clouds(clouds: Mapping[str, np.ndarray], note: str = "") -> Figure:
         order = np.argsort(near)
         shades = {"c": near[order], "cmap": "viridis", "edgecolors": "none"}
         axis.scatter(across[order], up[order], s=7, **shades)
-        axis.set_title(name, loc="left")
-        axis.set_aspect("equal", "datalim")
+        axis.set_title(_text(name), loc="left")
+        axis.set_aspect("equal")
         axis.set_axis_off()
     return _note(figure, note)
 
@@ -684,6 +714,7 @@ def _seen_from_above(points: np.ndarray) -> np.ndarray:
     return np.stack([across, cos * up + sin * away, sin * up - cos * away], axis=1)
 
 
+@_keeps_tables
 def cloud_scales(table: pd.DataFrame, note: str = "") -> Figure:
     """Dimension against scale, a curve a cloud.
 
@@ -732,15 +763,22 @@ def twonn_fit(
     figure, axes = _panels(height=3.4)
     axis = axes[0, 0]
     kept = int(fraction * len(x))
-    axis.plot(x[:kept], y[:kept], ".", color="#00798c", ms=3, label="fitted")
+    shown = _sparse(kept)
+    axis.plot(x[:kept], y[:kept], ".", color="#00798c", ms=4, markevery=shown, label="fitted")
     axis.plot(x[kept:], y[kept:], "x", color=GREY, ms=5, label="left out")
     ends = np.array([0, x[kept - 1]])
     axis.plot(ends, slope * ends, color="black", lw=1.2, label=f"slope {slope:.2f}")
-    axis.set_xlabel(r"$\log\,\mu$")
-    _from_zero(axis, r"$-\log(1 - F)$")
+    axis.set_xlabel(r"logarithm of the ratio  $\log\,\mu$")
+    _from_zero(axis, r"minus log of the share above  $-\log(1 - F)$")
     axis.set_xlim(left=0)
-    _legend(axis)
+    _legend(axis, columns=3)
     return _note(figure, note)
+
+
+def _sparse(n: int) -> list[int]:
+    """Which of `n` points in ascending order to draw: some hundreds, and all of the last ones."""
+    tail = max(0, n - 100)
+    return [*range(0, tail, max(1, tail // 300)), *range(tail, n)]
 
 
 @_keeps_tables
@@ -778,9 +816,9 @@ def id_scaling(
         _plain_log_axis(axis, "x", sorted(curves[curves.method == method].scale.unique())[::2])
         axis.set_xlabel("scale  N/n")
         _legend(axis, titles[method], columns=2)
-    _from_zero(axes[0, 0], "intrinsic dimension")
+    _from_zero(axes[0, 0], ID_LABEL)
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), shades), ax=axes, pad=0.01, aspect=30)
-    bar.set_label("relative depth")
+    bar.set_label(DEPTH_LABEL)
     return _note(figure, note)
 
 
@@ -808,8 +846,8 @@ def _outline(axis: Axes, cells: np.ndarray) -> None:
 def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> Figure:
     """How far the dimension may be off, by the range of the curve around each scale.
 
-    The threshold is outlined. Colours end at four times the threshold: what lies above is not
-    certified, however far above it is. A dot is a place that passes both tests of a certificate.
+    Colours are logarithmic. The threshold is marked beside the colours, and places that pass the
+    test of scale are outlined. A dot is a place that passes both tests of a certificate.
 
     Parameters
     ----------
@@ -819,19 +857,19 @@ def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> 
         The largest bias of a certificate.
     """
     table = diagnostics.pivot(index="layer", columns="scale", values="bias")
-    end = 4 * max_bias
-    colours = matplotlib.colormaps["magma"].with_extremes(over="#e4e4e4")
+    most = float(np.nanmax(table.where(np.isfinite(table)), initial=0))
+    ticks = [tick for tick in max_bias * 2.0 ** np.arange(-2, 12) if tick < 2 * most]
+    ends = LogNorm(ticks[0], max(ticks[-1], 4 * max_bias), clip=True)
     figure, axes = _panels(height=3.3)
     axis = axes[0, 0]
-    picture = _layer_scale_map(axis, table, vmin=0, vmax=end, cmap=colours)
-    bar = figure.colorbar(picture, ax=axis, pad=0.01, extend="max")
+    picture = _layer_scale_map(axis, table, norm=ends, cmap="magma")
+    bar = figure.colorbar(picture, ax=axis, pad=0.01)
     bar.set_label("bias that the scale test allows")
-    bar.set_ticks(np.linspace(0, end, 5), labels=[_plain(tick) for tick in np.linspace(0, end, 5)])
-    bar.ax.axhline(max_bias, color=THRESHOLD, lw=2)
-    if (table > end).all(axis=None):
-        place = {"ha": "center", "va": "center", "transform": axis.transAxes}
-        axis.text(0.5, 0.5, f"above {_plain(end)} at every layer and scale", **place)
-    _outline(axis, (table < max_bias).to_numpy().T)
+    bar.set_ticks(ticks, labels=[_plain(tick) for tick in ticks], minor=False)
+    bar.ax.minorticks_off()
+    bar.ax.axhline(max_bias, color=THRESHOLD, lw=3)
+    scales = diagnostics.pivot(index="layer", columns="scale", values="refused")
+    _outline(axis, (scales != "scale").to_numpy().T)
     passed = diagnostics[diagnostics.refused == ""]
     axis.plot(
         table.index.get_indexer(passed.layer),
@@ -863,12 +901,12 @@ def scale_rules(
         shown = profiles.assign(relative=profiles.id_sys / profiles.id)
         _rule_curves(axes[0, 1], shown, "relative", "", labels or {})
         _from_zero(axes[0, 1], "systematic error / ID")
-        _depth_axis(axes[0, 1], "relative depth")
+        _depth_axis(axes[0, 1])
         # One legend names the curves of both panels.
         axes[0, 1].set_title("left open by the scale", loc="left")
     _rule_curves(axes[0, 0], shown, "id", "id_err", labels or {})
-    _from_zero(axes[0, 0], "intrinsic dimension")
-    _depth_axis(axes[0, 0], "relative depth")
+    _from_zero(axes[0, 0], ID_LABEL)
+    _depth_axis(axes[0, 0])
     _legend(axes[0, 0], columns=2)
     return _note(figure, note)
 
@@ -932,7 +970,7 @@ def profile_with_controls(
         )
         for name in names:
             _control_curve(axis, controls[name].dropna(), n_blocks, control_errors)
-        _depth_axis(axis, "relative depth")
+        _depth_axis(axis)
     if band is not None:
         axes[0, 0].fill_between(
             band.index / n_blocks, band.low, band.high, color=GREY, alpha=0.3, lw=0
@@ -944,7 +982,8 @@ def profile_with_controls(
         label = f"{semantic.kind} after the peak"
         low, high = semantic.low / n_blocks, semantic.high / n_blocks
         _mark_layer(axes[0, 0], semantic.layer / n_blocks, label, low, high)
-    _from_zero(axes[0, 0], "intrinsic dimension")
+    _from_zero(axes[0, 0], ID_LABEL)
+    axes[0, 1].set_ylabel(ID_LABEL)
     _plain_log_axis(axes[0, 1], "y")
     _legend(axes[0, 0], "training and input")
     _legend(axes[0, 1], "all controls (logarithmic axis)")
@@ -1034,7 +1073,7 @@ def id_by_samples(curves: pd.DataFrame, n_blocks: int, note: str = "") -> Figure
             marker=MARKERS[i],
             order=i,
         )
-    _from_zero(axis, "intrinsic dimension")
+    _from_zero(axis, ID_LABEL)
     _depth_axis(axis)
     _legend(axis, columns=4)
     return _note(figure, note)
@@ -1056,20 +1095,20 @@ def ratio_law(shares: np.ndarray, curve: pd.DataFrame, note: str = "") -> Figure
     left.hist(shares, bins=60, color=OTHER)
     left.axvline(0.5, color="black", lw=0.9, ls=(0, (4, 3)), label="half the median")
     left.set_xlim(left=0)
-    left.set(xlabel="$r_1$ / its median", ylabel="points")
+    left.set(xlabel="nearest distance  $r_1$ / its median", ylabel="points")
     _legend(left, "nearest neighbour")
     right.plot(
         curve.log_mu,
         curve.minus_log_survival,
         ".",
-        ms=3,
+        ms=4,
         color=OTHER,
-        rasterized=True,
+        markevery=_sparse(len(curve)),
         label="observed",
     )
     right.plot(curve.log_mu, curve.fitted, color="black", lw=1.2, label="Pareto law")
-    right.set_xlabel(r"$\log\,\mu$")
-    _from_zero(right, r"$-\log\,(1 - F)$")
+    right.set_xlabel(r"logarithm of the ratio  $\log\,\mu$")
+    _from_zero(right, r"minus log of the share above  $-\log(1 - F)$")
     _legend(right, "ratios", columns=2)
     return _note(figure, note)
 
@@ -1204,11 +1243,11 @@ def _id_and_overlap(cases, styles: list[dict], label_k: int, title: str) -> Figu
             named = style | {"label": ""}
             error = _column(part, "label_overlap_err")
             _curve(axes[0, 1], part.depth, part.label_overlap, error, order=i, **named)
-    _from_zero(axes[0, 0], "intrinsic dimension")
+    _from_zero(axes[0, 0], ID_LABEL)
     if labelled:
         _from_zero(axes[0, 1], _label_overlap_name(label_k), 1)
     for axis in axes[0]:
-        _depth_axis(axis, "relative depth")
+        _depth_axis(axis)
     _legend_above(figure, *axes[0, 0].get_legend_handles_labels(), title, 5)
     return figure
 
@@ -1255,7 +1294,7 @@ def data_overlap(
                     marker=marker,
                     hollow=i > 0,
                 )
-        _depth_axis(axis, "relative depth")
+        _depth_axis(axis)
     _from_zero(axes[0, 0], r"neighbourhood overlap  $\chi^{l,m}_k$", 1.03)
     _legend(axes[0, 0], "consecutive layers")
     _legend(axes[0, 1], "with the ends of the network")
@@ -1312,7 +1351,7 @@ def label_overlap(
         _mark_layer(axes[0, 0], depth, "layer from the ID alone", depth, depth)
     _curves_by_k(axes[0, 1], trained, robustness_k, "overlap")
     for axis in axes[0]:
-        _depth_axis(axis, "relative depth")
+        _depth_axis(axis)
     _from_zero(axes[0, 0], r"label overlap  $\chi^{l,gt}_k$", 1.03)
     _legend(axes[0, 0], "training and controls")
     _legend(axes[0, 1], "number of neighbours, trained", columns=2)
@@ -1423,8 +1462,12 @@ def id_against_overlap(table: pd.DataFrame, label_k: int, note: str = "") -> Fig
         linewidths=0.5,
         zorder=3,
     )
-    figure.colorbar(points, ax=axis, label="relative depth")
-    axis.set_xlabel("intrinsic dimension")
+    for end in (0, -1):  # named, so that the way can be followed without its colours
+        row = table.iloc[end]
+        place = {"xytext": (8, -12), "textcoords": "offset points", "fontsize": SMALL}
+        axis.annotate(f"depth {row.depth:.2g}", (row.id, row.overlap), **place)
+    figure.colorbar(points, ax=axis, label=DEPTH_LABEL, pad=0.01)
+    axis.set_xlabel(ID_LABEL)
     axis.set_ylabel(_label_overlap_name(label_k))
     return _note(figure, note)
 
@@ -1489,7 +1532,7 @@ def theirs_and_ours(
             of_side = {model: depth for (who, model), depth in chosen.items() if who == side}
             _family_panel(axis, curves, of_side)
             _from_zero(axis, ylabel if j == 0 else "")
-            _depth_axis(axis, "relative depth")
+            _depth_axis(axis)
             _legend(axis, f"{title}: {side}", columns=3 if len(row) == 1 else 1)
     return _note(figure, note)
 
@@ -1553,8 +1596,8 @@ def consecutive_by_run(following: pd.DataFrame, k: int, deeper_k: int, note: str
     every = following[following.model == first]
     _curves_by_k(axes[0, 1], every, sorted(every.k.unique()), "value")
     for axis in axes[0]:
-        _depth_axis(axis, "relative depth")
-    _from_zero(axes[0, 0], r"overlap with the next layer  $\chi^{l,l+1}_k$", 1.03)
+        _depth_axis(axis)
+    _from_zero(axes[0, 0], r"overlap with the next  $\chi^{l,l+1}_k$", 1.03)
     _legend(axes[0, 0], "every run")
     _legend(axes[0, 1], f"{_text(first)}, every k", columns=2)
     return _note(figure, note)
@@ -1584,8 +1627,8 @@ def training_by_run(dynamics: pd.DataFrame, note: str = "") -> Figure:
                 marker=MARKERS[i % len(MARKERS)],
                 order=i,
             )
-        _from_zero(axis, "intrinsic dimension")
-        _depth_axis(axis, "relative depth")
+        _from_zero(axis, ID_LABEL)
+        _depth_axis(axis)
         _legend(axis, f"{_text(run)}, trained for", columns=5 if len(runs) == 1 else 2)
     return _note(figure, note)
 
@@ -1618,7 +1661,7 @@ def advice_shares(boards: pd.DataFrame, note: str = "") -> Figure:
         axis.set_xlim(0, 1.05)
         axis.set_xlabel("share of the best label overlap")
         axis.grid(axis="y", lw=0.4)
-        _legend(axis, _text(by), columns=2)
+        _legend(axis, _text(by))
     axes[0, 0].set_yticks(list(place.values()), [_text(choice) for choice in choices])
     return _note(figure, note)
 
@@ -1797,8 +1840,8 @@ def known_profiles(profiles: pd.DataFrame, note: str = "") -> Figure:
                 marker=MARKERS[i % len(MARKERS)],
                 order=i,
             )
-        _from_zero(axis, "intrinsic dimension", 22)
-        _depth_axis(axis, "relative depth")
+        _from_zero(axis, ID_LABEL, 22)
+        _depth_axis(axis)
     _legend(axes[0, 0], "nothing to find")
     _legend(axes[0, 1], "something to find")
     return _note(figure, note)
@@ -1897,8 +1940,8 @@ def real_profiles(
         _run_with_untrained(axis, run, curve, untrained[untrained.model == run])
         _legend(axis, f"{_text(run)}: this book", columns=2)
     for axis in axes:
-        _from_zero(axis, "intrinsic dimension")
-        _depth_axis(axis, "relative depth")
+        _from_zero(axis, ID_LABEL)
+        _depth_axis(axis)
     return _note(figure, note)
 
 
@@ -1932,7 +1975,7 @@ def rule_shapes(profiles: pd.DataFrame, note: str = "") -> Figure:
         _rule_curves(axis, part, "relative", "relative_err", {})
         axis.axhline(1, color="black", lw=0.6)
         _from_zero(axis, "ID / its mean over layers")
-        _depth_axis(axis, "relative depth")
+        _depth_axis(axis)
         _legend(axis, _text(run), columns=2)
     return _note(figure, note)
 
@@ -1962,7 +2005,7 @@ def id_against_samples(table: pd.DataFrame, note: str = "") -> Figure:
             label=f"{_text(run)}, {place}",
         )
     _plain_log_axis(axis, "x", sorted(table.n_points.unique()))
-    _from_zero(axis, "intrinsic dimension")
+    _from_zero(axis, ID_LABEL)
     axis.set_xlabel("number of points")
     _legend(axis, columns=2)
     return _note(figure, note)
@@ -2066,7 +2109,7 @@ def precision_effect(table: pd.DataFrame, note: str = "") -> Figure:
         error = one[f"{quantity}_error"]
         axis.fill_between(one.depth, -error, error, color="#e4e4e4", lw=0, label="standard error")
         axis.set_ylabel(label)
-        _depth_axis(axis, "relative depth")
+        _depth_axis(axis)
         _legend(axis)
     return _note(figure, note)
 
@@ -2179,7 +2222,7 @@ def two_profiles(profiles: pd.DataFrame, note: str = "") -> Figure:
             order=i,
         )
     _depth_axis(axis)
-    _from_zero(axis, "intrinsic dimension")
+    _from_zero(axis, ID_LABEL)
     _legend(axis, columns=2)
     return _note(figure, note)
 
@@ -2322,4 +2365,151 @@ def overlap_maps(maps: Mapping[str, pd.DataFrame], k: int, note: str = "") -> Fi
         places = table.columns.get_indexer(table.idxmax(axis=1))
         axis.plot(range(len(table)), places, "o", color="white", mec="black", ms=4)
         figure.colorbar(picture, ax=axis, pad=0.02, label=rf"$\chi^{{l,m}}_{{{k}}}$")
+    return _note(figure, note)
+
+
+# --------------------------------------------------------------------- beside the explorers (15-17)
+
+SAME_LABEL = "#00798c"
+OTHER_LABEL = "#d1495b"
+
+
+@_keeps_tables
+def profiles_at_scales(
+    curves: pd.DataFrame, layers: Mapping, n_blocks: int, note: str = ""
+) -> Figure:
+    """Dimension against depth at several scales, a panel for each estimator.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Columns method, scale, layer, id, id_err.
+    layers : mapping
+        (method, scale) -> the layer that the profile singles out there, or None.
+    """
+    titles = {"twonn": "TwoNN, decimated data", "gride": "Gride, all data"}
+    present = [method for method in titles if method in set(curves.method)]
+    figure, axes = _panels(1, len(present), height=4.0, sharey=True)
+    for axis, method in zip(axes[0], present, strict=True):
+        scales = list(curves[curves.method == method].groupby("scale"))
+        shades = _shades("viridis", len(scales))
+        for i, (scale, part) in enumerate(scales):
+            style = {"colour": shades[i], "marker": MARKERS[i % len(MARKERS)], "order": i}
+            depth = part.layer / n_blocks
+            _curve(axis, depth, part.id, part.id_err, label=f"N/n = {_plain(scale)}", **style)
+            layer = layers.get((method, scale))
+            if layer is not None:
+                at = part[part.layer == layer]
+                star = {"marker": "*", "ms": 15, "mfc": "white", "mec": shades[i], "mew": 1.6}
+                axis.plot(at.layer / n_blocks, at.id, linestyle="", zorder=5, **star)
+        _depth_axis(axis, "relative depth")
+        _legend(axis, titles[method], columns=2)
+    _from_zero(axes[0, 0], "intrinsic dimension")
+    return _note(figure, note)
+
+
+@_keeps_tables
+def neighbours_framed(
+    pictures: np.ndarray, same: np.ndarray | None, layers: Sequence[int], note: str = ""
+) -> Figure:
+    """Queries and their neighbours at several layers, framed by whether they share a label.
+
+    Parameters
+    ----------
+    pictures : ndarray, (queries, layers, 1 + neighbours, height, width[, 3]), uint8
+        The query itself first.
+    same : ndarray, (queries, layers, neighbours), bool; None where there are no labels
+    layers : sequence of int
+        Their numbers.
+    """
+    n_queries, n_layers, n_shown = pictures.shape[:3]
+    rows = pictures.reshape(-1, n_shown, *pictures.shape[3:])
+    titles = ["query", *(str(rank) for rank in range(1, n_shown))]
+    side = [f"layer {layer}" for layer in layers] * n_queries
+    figure = _picture_grid(rows, titles, side, "")
+    axis = figure.axes[0]
+    height, width = pictures.shape[3:5]
+    alike = None if same is None else same.reshape(-1, n_shown - 1)
+    for row, y in enumerate(axis.get_yticks()):
+        for column, x in enumerate(axis.get_xticks()):
+            edge, line = "black", "-"
+            if column and alike is not None:
+                edge = SAME_LABEL if alike[row, column - 1] else OTHER_LABEL
+                line = "-" if alike[row, column - 1] else ":"
+            elif column:
+                continue
+            corner = (x - width / 2, y - height / 2)
+            style = {"fill": False, "ec": edge, "ls": line, "lw": 1.8}
+            axis.add_patch(Rectangle(corner, width, height, **style))
+    return _note(figure, note)
+
+
+@_keeps_tables
+def chosen_runs(curves: pd.DataFrame, k: int, note: str = "") -> Figure:
+    """Dimension and label overlap of runs, and of models read off figures, over relative depth.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Columns measured (here, or read off a figure), model, quantity, layer, n_blocks, value,
+        error.
+    k : int
+        Neighbours of the overlaps.
+    """
+    names = {"intrinsic_dimension": "intrinsic dimension", "label_overlap": _label_overlap_name(k)}
+    present = [quantity for quantity in names if quantity in set(curves.quantity)]
+    figure, axes = _panels(1, len(present), height=4.0)
+    models = list(curves.groupby(["model", "measured"], sort=False).groups)
+    for axis, quantity in zip(axes[0], present, strict=True):
+        rows = curves[curves.quantity == quantity]
+        for (model, measured), part in rows.groupby(["model", "measured"], sort=False):
+            i = models.index((model, measured))
+            source = "measured here" if measured else "read off"
+            style = {"colour": CONTRAST[i % len(CONTRAST)], "marker": MARKERS[i % len(MARKERS)]}
+            label = f"{model}, {source}"
+            depth = part.layer / part.n_blocks
+            if len(part) < part.n_blocks.iloc[0] / 2:
+                _points(axis, depth, part.value, part.error, label=label, **style)
+            else:
+                line = "-" if measured else "--"
+                more = {"line": line, "hollow": not measured, "order": i}
+                _curve(axis, depth, part.value, part.error, label=label, **style, **more)
+        _from_zero(axis, names[quantity])
+        _depth_axis(axis, "relative depth")
+        _legend(axis)
+    return _note(figure, note)
+
+
+@_keeps_tables
+def own_cloud(clouds: Mapping[str, pd.DataFrame], note: str = "") -> Figure:
+    """Dimension against scale of a few clouds, each by TwoNN and by Gride.
+
+    Parameters
+    ----------
+    clouds : mapping
+        Name -> rows of `twonn_scaling` and `gride_scaling`: method, scale, id, id_err.
+    """
+    methods = {"twonn": ("TwoNN", "-"), "gride": ("Gride", "--")}
+    figure, axes = _panels(height=3.9)
+    axis = axes[0, 0]
+    scales: set[float] = set()
+    for i, (name, rows) in enumerate(clouds.items()):
+        shade = CONTRAST[i % len(CONTRAST)]
+        for j, (method, (title, line)) in enumerate(methods.items()):
+            part = rows[rows.method == method].sort_values("scale")
+            scales |= set(part.scale)
+            axis.errorbar(
+                part.scale,
+                part.id,
+                part.id_err,
+                color=shade,
+                linestyle=line,
+                marker=MARKERS[2 * i + j],
+                markerfacecolor=shade if method == "twonn" else "white",
+                label=_text(f"{title}, {name}"),
+            )
+    _plain_log_axis(axis, "x", sorted(scales)[::2])
+    axis.set_xlabel("scale  N/n")
+    _from_zero(axis, "intrinsic dimension")
+    _legend(axis, columns=2)
     return _note(figure, note)

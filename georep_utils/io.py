@@ -135,6 +135,12 @@ def read_json(path: str | Path, default=None):
         return default
 
 
+def read_object(path: str | Path) -> dict:
+    """The JSON object in `path`; {} where there is no such file, or anything else in it."""
+    value = read_json(path)
+    return value if isinstance(value, dict) else {}
+
+
 def write_table(path: str | Path, frame, index: bool = False) -> None:
     """Write a DataFrame as csv with six significant digits, atomically, and note it."""
     with atomic(path) as temporary:
@@ -228,12 +234,12 @@ def _digest(path: Path) -> str:
     if about.st_size < LARGE:
         return _sha256(path)
     memory = root() / "data/.digests.json"
-    known = read_json(memory, {})
-    entry = known.get(str(path.resolve()), {})
+    entry = read_object(memory).get(str(path.resolve()))
+    entry = entry if isinstance(entry, dict) else {}
     if [entry.get("size"), entry.get("time")] == [about.st_size, about.st_mtime_ns]:
         return entry["sha256"]
     entry = {"size": about.st_size, "time": about.st_mtime_ns, "sha256": _sha256(path)}
-    write_json(memory, read_json(memory, {}) | {str(path.resolve()): entry})
+    write_json(memory, read_object(memory) | {str(path.resolve()): entry})
     return entry["sha256"]
 
 

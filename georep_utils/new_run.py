@@ -278,9 +278,10 @@ def _written(
     if data.labels is not None:
         sizes = np.bincount(data.labels)
         sizes = sizes[sizes > 0]
-        count = (
-            f"{n:,} samples, {sizes.min():,} to {sizes.max():,} of each of {len(sizes)} classes."
-        )
+        each = f"{sizes.min():,} to {sizes.max():,}"
+        if sizes.min() == sizes.max():
+            each = f"{sizes.min():,}"
+        count = f"{n:,} samples, {each} of each of {len(sizes)} classes."
     if per_class:
         count += f" There are more: at most {per_class:,} of each class are read; 0 reads all."
     title = f"{model_options['title']} on {Path(wanted.table).name} ({wanted.name})"

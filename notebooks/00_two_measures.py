@@ -143,11 +143,12 @@ table.round(2)
 
 # %% [markdown]
 # At scale 1 the curve's nearest neighbours lie within its noise, which fills three directions. From
-# further away only the one direction along the spring is left. The sheet and the ring have nothing
-# to hide, so that their dimension depends less on the scale. The mixture has a value at every
-# scale, and none of them describes it: each lies between one, for the line, and three, for the
-# ball. {numref}`{{run}}-fig-cloud-scales` shows why this is dangerous. A level curve says that the
-# number does not depend on how closely one looks; it does not say that the cloud has one dimension.
+# further away the value comes down towards the one direction along the spring. The sheet and the
+# ring have nothing to hide, so that their dimension depends less on the scale. The mixture has a
+# value at every scale, and none of them describes it: each lies between one, for the line, and
+# three, for the ball. {numref}`{{run}}-fig-cloud-scales` shows why this is dangerous. A level curve
+# says that the number does not depend on how closely one looks; it does not say that the cloud has
+# one dimension.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-cloud-scales", "caption": "TwoNN on the four clouds against the scale, with the standard error over disjoint parts. Dashed lines: one, two and three directions. Look at which curves are level, and ask of each level one whether its number is right."}, "image": {"alt": "Four curves of intrinsic dimension against scale, with dashed lines at one, two and three"}}
 figures.cloud_scales(read, f"{n:,} points a cloud; made up")

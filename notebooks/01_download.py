@@ -135,7 +135,7 @@ glue("megabytes", float(files.bytes.sum() / 1e6), display=False)
 #
 # ## Samples
 #
-# What the network reads, and what is known about it, travels together in a `Dataset`: the inputs
+# What the network reads, and what is known about it, is kept together in a `Dataset`: the inputs
 # themselves, and, as far as the data have them, a class and a name for each. The selection follows
 # the paper: the *first* so many samples of each class, one class after the other. Nothing is drawn
 # at random, so that everybody has the same samples.
@@ -176,6 +176,7 @@ counts.rename("samples").to_frame().head(10).T
 glue("n-classes", len(counts), display=False)
 glue("smallest-class", int(counts.min()), display=False)
 glue("largest-class", int(counts.max()), display=False)
+io.note_facts(even_classes=bool(counts.min() == counts.max()))
 
 # %% [markdown] tags=["only-images", "only-labels"]
 # One sample is not like another even within a class. A representation that is worth something puts
@@ -231,9 +232,10 @@ filters.drop(columns=["paper_sequences", "paper_superfamilies"]).head(8).round(3
 # %% [markdown] tags=["only-tokens"]
 # ## From pixels to tokens
 #
-# A transformer reads sequences of *tokens*, numbers from a fixed vocabulary. To make a sequence of
-# an image, ImageGPT replaces each pixel by the number of the nearest entry of a palette, and writes
-# the rows of pixels one after the other {cite}`chen2020`. Put back into rows, the first sample is:
+# A transformer reads sequences of {term}`tokens <token>`, numbers from a fixed vocabulary. To make
+# a sequence of an image, ImageGPT replaces each pixel by the number of the nearest entry of a
+# palette, and writes the rows of pixels one after the other {cite}`chen2020`. Put back into rows,
+# the first sample is:
 
 # %% tags=["only-tokens"]
 side = int(data.inputs.shape[1] ** 0.5)
@@ -302,12 +304,18 @@ glue("n-samples", len(data), display=False)
 glue("kind", data.kind, display=False)
 
 # %% [markdown]
-# - The run has {glue:text}`n-samples:,` samples, of the kind that is called {glue:text}`kind`.
+# - The run has {glue:text}`n-samples:,` samples of the kind *{glue:text}`kind`*.
+
+# %% [markdown] tags=["only-labels", "only-even_classes"]
+# - They belong to {glue:text}`n-classes` classes of {glue:text}`smallest-class:,` samples each.
+
+# %% [markdown] tags=["only-labels", "not-even_classes"]
+# - They belong to {glue:text}`n-classes` classes of {glue:text}`smallest-class:,` to
+#   {glue:text}`largest-class:,` samples.
 
 # %% [markdown] tags=["only-labels"]
-# - They belong to {glue:text}`n-classes` classes of {glue:text}`smallest-class:,` to
-#   {glue:text}`largest-class:,` samples. The network never reads the classes: they are used
-#   afterwards, to see what neighbours have in common.
+# - The network never reads the classes. They are used afterwards, to see what neighbours have in
+#   common.
 
 # %% [markdown] tags=["only-tokens"]
 # - A sample is a sequence of palette numbers. Every later measurement is about what a network makes

@@ -73,10 +73,11 @@ how |= {"samples_per_task": samples_per_task}
 # ## Model, place and data
 #
 # A transformer is a stack of $L$ blocks, and each block offers several places where its state can
-# be read. We read the place of the paper {cite}`valeriani2023`: the output of the *first
-# normalisation of each block*, and behind the last block the final norm. So layer $l$ is what block
-# $l$ is about to work on. ImageGPT has one layer more, its logits. Hidden states are read as they
-# pass, and the network is in evaluation mode: nothing in it is random, and it is not changed.
+# be read, its {term}`hook points <hook point>`. We read the place of the paper
+# {cite}`valeriani2023`: the output of the *first normalisation of each block*, and behind the last
+# block the final norm. So layer $l$ is what block $l$ is about to work on. ImageGPT has one layer
+# more, its logits. Hidden states are read as they pass, and the network is in evaluation mode:
+# nothing in it is random, and it is not changed.
 #
 # The model is described by a *source*: which weights, which place, which pooling, which precision.
 # A source costs nothing to make. The network itself is loaded when something has to be computed.
@@ -99,9 +100,9 @@ io.note_facts(**data.facts())
 # %% [markdown]
 # ## The recipe of a cloud
 #
-# All points of all layers together are called a *cloud* here. It is heavy to make and easy to
+# All points of all layers together are called a {term}`cloud` here. It is heavy to make and easy to
 # mistake for another: arrays of numbers do not say where they came from. So each cloud carries its
-# *recipe*, which is everything that its numbers depend on:
+# {term}`recipe`, which is everything that its numbers depend on:
 
 # %%
 recipe = clouds.recipe_of(source, data)
@@ -190,7 +191,7 @@ assert difference < {"float32": 1e-5, "tf32": 1e-2, "bfloat16": 5e-2}[dtype]
 glue("difference", float(difference), display=False)
 
 # %% [markdown] tags=["only-tokens", "only-averaged"]
-# They agree to {glue:text}`difference:.0e` of the vector's length.
+# They differ by {glue:text}`difference:.1g` of the vector's length.
 
 # %% tags=["hide-input"]
 io.note_facts(untrained=untrained_control, input=True)
@@ -317,7 +318,7 @@ figures.completions(whole, half, drawn, note)
 # *participation ratio* says how many directions vary: with the variances $\lambda_j$ along the
 # principal directions of a layer,
 #
-# $$ \mathrm{PR} = \Big(\sum_j \lambda_j\Big)^2 \Big/ \sum_j \lambda_j^2 , $$
+# $$ \mathrm{PR} = \Big(\sum_j \lambda_j\Big)^2 \Big/ \sum_j \lambda_j^2 , $$ ({{run}}-eq-pr)
 #
 # which is $d$ where $d$ directions vary equally, and close to 1 where a single one dominates.
 
@@ -363,8 +364,8 @@ look.iloc[:: max(1, len(look) // 8)].round(2)
 #   of the same sizes with random weights. What follows is measured on all of them.
 
 # %% [markdown] tags=["only-tokens", "only-averaged"]
-# - A stored point is the mean of the hidden states of its sample, to a relative difference of
-#   {glue:text}`difference:.0e`.
+# - A stored point is the mean of the hidden states of its sample: computed in both ways, it differs
+#   by {glue:text}`difference:.1g` of its length.
 
 # %% [markdown] tags=["only-causal"]
 # - The model predicts pixels at {glue:text}`held-out:.3f` nats a token, where an even guess costs

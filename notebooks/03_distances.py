@@ -50,9 +50,9 @@ from georep_utils.data import datasets, previews
 from georep_utils.geometry.neighbors import largest_range
 
 # %% [markdown]
-# The clouds of the run are there already: that of its network, `trained`, and, as far as the run
-# has them, its controls: the same network with random weights, and the input itself. All of them
-# are searched; the pages below look at the trained network.
+# The {term}`clouds <cloud>` of the run are there already: that of its network, `trained`, and, as
+# far as the run has them, its controls: the same network with random weights, and the input itself.
+# All of them are searched; the pages below look at the trained network.
 
 # %%
 figures.use_style()
@@ -75,7 +75,7 @@ if maxk >= n:
 # first $k$ neighbours are. The intrinsic dimension needs to know how fast distances grow from one
 # neighbour to a later one, which the ratios
 #
-# $$ \mu_{i,k} = r_{i,2k} \,/\, r_{i,k}, \qquad k = 1, 2, 4, \dots $$
+# $$ \mu_{i,k} = r_{i,2k} \,/\, r_{i,k}, \qquad k = 1, 2, 4, \dots $$ ({{run}}-eq-ratios)
 #
 # say. In $d$ dimensions a ball of twice the volume is only $2^{1/d}$ times as wide: the larger $d$,
 # the closer the ratios are to 1. A ratio has no unit. If all points move apart by the same factor,
@@ -137,7 +137,8 @@ assert np.allclose(distance[near.indices[i]], r[: maxk + 1])
 pd.DataFrame({"neighbour": near.indices[i], "distance": near.distances[i]}).head(6)
 
 # %% [markdown]
-# And the ratios are those of distances at ranks of which each is twice the one before:
+# And the ratios of {eq}`{{run}}-eq-ratios` are those of distances at ranks of which each is twice
+# the one before:
 
 # %%
 k = 2 ** np.arange(near.mus.shape[1])
@@ -246,6 +247,7 @@ figures.distances_and_norms(distances, run, note)
 first = distances.first_distance
 glue("spread", float(first.max() / first[first > 0].min()), display=False)
 glue("copies", int(distances.duplicates.max()), display=False)
+io.note_facts(copies=bool(distances.duplicates.max() > 0))
 body = distances[distances.layer <= trained.n_blocks]
 together = body.first_distance.corr(body.norm, method="spearman")
 glue("together", float(together), display=False)
@@ -255,12 +257,16 @@ glue("together", float(together), display=False)
 #   are known in every layer, exactly: brute force finds the same for the point that we tried.
 # - Ratios are kept instead of the matrix of distances, so that storage grows with the number of
 #   points and not with its square.
-# - The number of points that have an exact copy in their layer is {glue:text}`copies:,` in the
-#   layer where it is largest. Such points have no ratio at $k = 1$ and are left out where one is
-#   needed.
 # - In the layer where it is largest, the mean distance to the first neighbour is
 #   {glue:text}`spread:.1f` times that of the layer where it is smallest (layers in which it is zero
 #   aside).
 # - The two sizes have a rank correlation of {glue:text}`together:.2f` over the layers up to the
 #   final norm. At 1 the layers would have the same order by both; the further below, the more the
 #   cloud changes by something else than its size.
+
+# %% [markdown] tags=["only-copies"]
+# - In the layer with most of them, {glue:text}`copies:,` points have an exact copy
+#   ({term}`duplicates`). They have no ratio at $k = 1$, and are left out where one is needed.
+
+# %% [markdown] tags=["not-copies"]
+# - No point has an exact copy in any layer, so that every point has a ratio at $k = 1$.

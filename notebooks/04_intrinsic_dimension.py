@@ -114,7 +114,7 @@ np.round(near.distances[:3, :6], 3)
 # and the two are almost equally far. The ratio $\mu = r_2 / r_1$ therefore tells $d$. It follows
 # a Pareto law,
 #
-# $$ F(\mu) = 1 - \mu^{-d} , $$
+# $$ F(\mu) = 1 - \mu^{-d} , $$ ({{run}}-eq-pareto)
 #
 # in which the density of the points does not appear. All that is asked of the density is that it
 # be constant as far as the second neighbour. A point with an exact copy has $r_1 = 0$ and no
@@ -134,14 +134,15 @@ mu[:6].round(3)
 # %% [markdown]
 # ### TwoNN: the slope of a line
 #
-# Take the logarithm of the law, and $d$ becomes the slope of a straight line through the origin,
+# Take the logarithm of {eq}`{{run}}-eq-pareto`, and $d$ becomes the slope of a straight line
+# through the origin,
 #
-# $$ -\log\,(1 - F(\mu)) = d \, \log \mu . $$
+# $$ -\log\,(1 - F(\mu)) = d \, \log \mu . $$ ({{run}}-eq-twonn)
 #
-# **TwoNN** {cite}`facco2017` fits this line. For $F$ it takes the empirical distribution: sort the
-# ratios, and the $i$-th of $N$ has $F = i / N$. The largest ratios are left out, 2 % of them here
-# as in the authors' released code. They belong to points whose second neighbour is far away, where
-# the density is least likely to be constant, and the very last one would have $F = 1$ and an
+# {term}`TwoNN` {cite}`facco2017` fits this line. For $F$ it takes the empirical distribution: sort
+# the ratios, and the $i$-th of $N$ has $F = i / N$. The largest ratios are left out, 2 % of them
+# here as in the authors' released code. They belong to points whose second neighbour is far away,
+# where the density is least likely to be constant, and the very last one would have $F = 1$ and an
 # infinite logarithm.
 
 
@@ -177,7 +178,7 @@ dadapy_id
 x = np.sort(np.log(mu))[:-1]
 y = -np.log(1 - np.arange(1, len(mu)) / len(mu))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-twonn", "caption": "The fit of TwoNN at one layer: each point is a sample, the line goes through the origin, and crosses are the largest ratios, which the fit leaves out."}, "image": {"alt": "Scatter of minus log of one minus F against log mu, with a straight line through the origin"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-twonn", "caption": "The fit of TwoNN at one layer: each point is a sample, the line goes through the origin, and crosses are the largest ratios, which the fit leaves out. Where points lie close, only some of them are drawn."}, "image": {"alt": "Scatter of minus log of one minus F against log mu, with a straight line through the origin"}}
 figures.twonn_fit(x, y, 0.98, twonn(mu), note=made_from)
 
 # %% [markdown]
@@ -186,9 +187,9 @@ figures.twonn_fit(x, y, 0.98, twonn(mu), note=made_from)
 # What "dimension" means depends on how far one looks. Noise fills all directions at small
 # distances; a curved surface bends into further directions at large ones. TwoNN looks further away
 # when points are left out at random, because the neighbours that remain are more distant. We call
-# $N/n$ the *scale*: $n$ of $N$ points are kept. Neighbours must be searched for anew among the
-# points that are kept. To look the survivors up in the stored table would favour the points whose
-# neighbours happened to survive, and the estimate would come out too high.
+# $N/n$ the {term}`scale`: $n$ of $N$ points are kept. Neighbours must be searched for anew among
+# the points that are kept. To look the survivors up in the stored table would favour the points
+# whose neighbours happened to survive, and the estimate would come out too high.
 
 # %%
 X = np.asarray(trained[layer])
@@ -200,13 +201,15 @@ twonn(ratios(decimated))
 # %% [markdown]
 # ### Gride: a likelihood for later neighbours
 #
-# **Gride** {cite}`denti2022` looks further away by other means. It keeps all points and takes the
-# neighbours $k$ and $2k$. Their ratio $\mu = r_{2k}/r_k$ has the density
+# {term}`Gride` {cite}`denti2022` looks further away by other means. It keeps all points and takes
+# the neighbours $k$ and $2k$. Their ratio $\mu = r_{2k}/r_k$ has the density
 #
-# $$ p(\mu \mid d) = \frac{d \, (\mu^d - 1)^{k-1}}{B(k, k) \, \mu^{(2k-1)d + 1}} , $$
+# $$
+# p(\mu \mid d) = \frac{d \, (\mu^d - 1)^{k-1}}{B(k, k) \, \mu^{(2k-1)d + 1}} ,
+# $$ ({{run}}-eq-gride)
 #
-# which for $k = 1$ is the Pareto law again. The dimension is the one of maximum likelihood. With
-# the derivative of the log-likelihood set to zero it solves
+# which for $k = 1$ is the law {eq}`{{run}}-eq-pareto` again. The dimension is the one of maximum
+# likelihood. With the derivative of the log-likelihood set to zero it solves
 #
 # $$
 # \frac{N - 1}{d}
@@ -281,8 +284,8 @@ figures.id_scaling(curves, n_blocks, note=made_from)
 # %% [markdown]
 # ## Choosing the scale
 #
-# One number a layer needs one scale, the same for all layers. The exact rule of the paper is not
-# public, so we keep what its authors wrote and did as rules with names:
+# One number a layer needs one scale, the same for all layers: a {term}`scale rule`. The exact rule
+# of the paper is not public, so we keep what its authors wrote and did as rules with names:
 #
 # - `paper_text`: TwoNN at $N/n = 4$, as the text says;
 # - `igpt_release`: TwoNN at $N/n = 32$, four repetitions, lowest 98 % of the ratios, as the
@@ -427,18 +430,20 @@ io.note_facts(auto_read="auto" in selections, small_ranks="gride_small_k" in sel
 #
 # *Scale.* The curve is followed over two octaves to either side. Its whole range there, with its
 # error, is turned into a possible bias by the same argument as `id_sys`, with $4^{1/d} - 1$ in the
-# place of $2^{1/d} - 1$. The bias may be a tenth.
+# place of $2^{1/d} - 1$. The bias may be a twentieth, half of what is promised, since two
+# disturbances of opposite sign can hide half of each other. And distances must at least double over
+# the four octaves, $16^{1/d} \geq 2$: over less than that any curve can be flat by accident.
 #
 # *Law.* At the scale itself, the ratios must be spread as points of one dimension have them. A
 # mixture of two dimensions, or a density that changes within a neighbourhood, spreads them more.
 # The variance of the ratios, after they were turned into normal scores, may exceed one by a
 # twentieth.
 #
-# The tests are blind where a flat curve is an accident: for a density that rises towards the edges
-# in many dimensions, for a small part of another dimension, and for structure that is smaller than
-# every distance between neighbours. In the other direction they are strict. Above ten dimensions or
-# so distances hardly grow over two octaves, and next to nothing can be certified. So a missing
-# certificate does not say that a number is wrong; it says that the number belongs to its scale. The
+# {ref}`paper-controls` counts how often such a certificate is wrong. The tests are blind to a small
+# part of another dimension, and to structure that is smaller than every distance between
+# neighbours. In the other direction they are strict: nothing above dimension 4 is certified, since
+# distances do not double there. So a missing certificate does not say that a number is wrong; it
+# says that the number belongs to its scale. The
 # table counts, over all layers and scales, the places that pass, and of the others the first test
 # that they fail.
 
@@ -451,7 +456,7 @@ diagnostics.refused.map(names).value_counts().to_frame("places")
 # {numref}`{{run}}-fig-plateau` is the map of the first test. The smallest bias anywhere on it is
 # {glue:text}`least-bias:.0%`, where a certificate allows {glue:text}`max-bias:.0%`.
 
-# %% tags=["only-auto_read"] mystnb={"figure": {"name": "{{run}}-fig-plateau", "caption": "How far the ID may be off, as the range of the curve within two octaves tells: layers from left to right, scales from bottom to top. Places that the test of scale allows are outlined, and those that pass the test of the law as well have a dot; without an outline there are none."}, "image": {"alt": "Map over layer and scale of the bias that the range of the curve allows"}}
+# %% tags=["only-auto_read"] mystnb={"figure": {"name": "{{run}}-fig-plateau", "caption": "How far the ID may be off, as the range of the curve within two octaves tells: layers from left to right, scales from bottom to top, colours logarithmic. The line beside the colours is the largest bias that a certificate allows. Places below it are outlined, and those that pass the test of the law as well have a dot; without an outline there are none."}, "image": {"alt": "Map over layer and scale of the bias that the range of the curve allows"}}
 figures.plateau_bias(diagnostics, MAX_BIAS, note=made_from)
 
 # %% [markdown]
@@ -544,7 +549,7 @@ near = trained.neighbors(furthest)
 r1 = near.distances[:, 1]
 law = near_duplicates.pareto_curve(near.mus[:, 0])
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-ratios", "caption": "The layer at which the choice of the fraction matters most. Left: distances to the nearest neighbour over their median; near-copies make a heap at the left end. Right: the ratios against the Pareto law of one dimension; near-copies bend the upper end away from the line."}, "image": {"alt": "Histogram of nearest distances, and minus log of one minus F against log mu with a straight line"}}
+# %% mystnb={"figure": {"name": "{{run}}-fig-ratios", "caption": "The layer at which the choice of the fraction matters most. Left: distances to the nearest neighbour over their median; near-copies make a heap at the left end. Right: the ratios against the Pareto law of one dimension; near-copies bend the upper end away from the line. Where points lie close, only some of them are drawn."}, "image": {"alt": "Histogram of nearest distances, and minus log of one minus F against log mu with a straight line"}}
 figures.ratio_law(r1 / np.median(r1[r1 > 0]), law, note=made_from)
 
 # %% [markdown] tags=["only-ratios_doubtful"]
@@ -711,7 +716,7 @@ print(f"{contrast:.2f} ± {error:.2f}")
 #
 # The logits are no layer of the profile, so `n_blocks` leaves them out. The rule is frozen, and its
 # version is part of the answer. How often it finds a layer in profiles
-# that have none, and misses one that is there, is tabulated in `book/results/operating_curve`.
+# that have none, and misses one that is there, is counted in {ref}`paper-controls`.
 
 # %% tags=["only-enough_layers", "hide-input"]
 groups = resampling.N_GROUPS if covariance is not None else None
@@ -957,8 +962,8 @@ for name in ("first_distance", "norm", "Gaussian, same covariance"):
 #   root of one equation. Over all scales and both estimators the ID of layer
 #   {glue:text}`example-layer` goes from {glue:text}`example-low:.1f` to
 #   {glue:text}`example-high:.1f`: *the* dimension of a layer does not exist, only a dimension at a
-#   scale. The systematic error that this leaves is {glue:text}`rules-sys:.0%` of the ID in the
-#   middle of all layers, by *{glue:text}`scale-rule`*.
+#   scale. The systematic error that this leaves is {glue:text}`rules-sys:.0%` of the ID, as a
+#   median over the layers, by *{glue:text}`scale-rule`*.
 # - **The rules.** The profiles by the other rules correlate with that of
 #   *{glue:text}`scale-rule`* at {glue:text}`shape:.2f` or more. Readings of one layer differ by a
 #   factor of up to {glue:text}`height:.2f` between the rules. ABIDE's number describes the points
@@ -1000,8 +1005,8 @@ for name in ("first_distance", "norm", "Gaussian, same covariance"):
 
 # %% [markdown] tags=["only-input_read"]
 # - **The input.** Taken as *{glue:text}`input-name`* it has an ID of {glue:text}`input-id:.1f`, the
-#   highest of those compared. In {glue:text}`above-input` of {glue:text}`n-body` layers up to the
-#   final norm the network's is higher.
+#   highest of those compared. The network's is higher in {glue:text}`above-input` of
+#   {glue:text}`n-body` layers up to the final norm.
 
 # %% [markdown] tags=["only-comparable"]
 # - **The criticism.** Over layers and over the steps between them, all at the same stride, the rank

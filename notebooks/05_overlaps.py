@@ -84,10 +84,12 @@ if len(layers) < 2:
 # A layer can turn, stretch and bend the cloud of points. What matters for most uses of a
 # representation is whether the samples that were near each other stay so. Take the $k$ nearest
 # neighbours of a sample at one layer, and again at another, and count how many are in both lists.
-# Averaged over the samples, as a share of $k$, this is the neighbourhood overlap
+# Averaged over the samples, as a share of $k$, this is the {term}`neighbourhood overlap`
 # {cite}`doimo2020`,
 #
-# $$ \chi^{l,m}_k = \frac{1}{N} \sum_{i} \frac{1}{k} \sum_{j} A^{l}_{ij} A^{m}_{ij} , $$
+# $$
+# \chi^{l,m}_k = \frac{1}{N} \sum_{i} \frac{1}{k} \sum_{j} A^{l}_{ij} A^{m}_{ij} ,
+# $$ ({{run}}-eq-overlap)
 #
 # where $A^{l}_{ij}$ is 1 if $j$ is among the $k$ nearest neighbours of $i$ at layer $l$, and 0
 # otherwise. Only ranks enter: layers of different width, scale or units can be compared.
@@ -215,8 +217,9 @@ figures.data_overlap(between, data_k, run, note=made_from)
 # %% [markdown] tags=["only-labels"]
 # ## Do neighbours mean the same?
 #
-# Put the ground truth in the place of the second layer. The overlap becomes the share of
-# neighbours that carry the sample's own label, $\chi^{l,gt}_k$. No classifier is trained: if the
+# Put the ground truth in the place of the second layer of {eq}`{{run}}-eq-overlap`. The overlap
+# becomes the share of neighbours that carry the sample's own label, the {term}`label overlap`
+# $\chi^{l,gt}_k$. No classifier is trained: if the
 # share is high, samples of one class lie together by themselves. By hand it is a comparison of
 # labels:
 
@@ -242,11 +245,11 @@ share = partial(overlap.label_overlap, labels=labels)
 # For proteins a neighbour with the same label is not always an achievement. The labels are
 # superfamilies: proteins of one origin, whose sequences may have nothing visible in common. Within
 # a superfamily there are *families* of close relatives, which any comparison of sequences would
-# find. **Remote homology** asks for the others, so members of a sample's own family must not count.
-# The paper's wording leaves open how they are left out. With `exclude_family` set to `before`,
-# they are removed first, and the $k$ nearest of all others are looked at. With `after`, the $k$
-# nearest are taken as they are, and family members among them earn nothing. `before` is the
-# default here, and this run uses *{glue:text}`exclude-family`*.
+# find. {term}`Remote homology <remote homology>` asks for the others, so members of a sample's own
+# family must not count. The paper's wording leaves open how they are left out. With
+# `exclude_family` set to `before`, they are removed first, and the $k$ nearest of all others are
+# looked at. With `after`, the $k$ nearest are taken as they are, and family members among them earn
+# nothing. `before` is the default here, and this run uses *{glue:text}`exclude-family`*.
 
 # %% tags=["only-labels", "only-families"]
 share = partial(
@@ -379,9 +382,9 @@ by_k.corr()[label_k[0]].round(3)
 # middle of the network, two thirds of it, its last layer, the layer of least ID, or any layer after
 # the peak, drawn at random. A rule is worth its trouble if it does better than these.
 #
-# The highest overlap is partly luck, for neighbouring layers are nearly equal. So there is a *best
-# set*: the layers that can't be told from the best one. A layer leaves the set when another one
-# beats it by more than chance would, in all comparisons together, in 95 of 100 cases
+# The highest overlap is partly luck, for neighbouring layers are nearly equal. So there is a
+# {term}`best set`: the layers that can't be told from the best one. A layer leaves the set when
+# another one beats it by more than chance would, in all comparisons together, in 95 of 100 cases
 # {cite}`hsu1984`.
 
 # %% tags=["only-labels"]
@@ -670,8 +673,8 @@ glue("middle-share", float(middle_row.share), display=False)
 #   inputs and the architecture, not to training.
 
 # %% [markdown] tags=["only-scored"]
-# - **The best set.** {glue:text}`n-best` layers can't be told from the best one; the first is layer
-#   {glue:text}`best-from`, the last layer {glue:text}`best-to`.
+# - **The best set.** Layers that can't be told from the best one, itself included:
+#   {glue:text}`n-best`, between layer {glue:text}`best-from` and layer {glue:text}`best-to`.
 
 # %% [markdown] tags=["only-scored", "only-behind_peak"]
 # - **Chance.** A layer after the peak, drawn blindly, keeps {glue:text}`random-share:.0%` of the
@@ -687,5 +690,5 @@ glue("middle-share", float(middle_row.share), display=False)
 #   on this run.
 
 # %% [markdown] tags=["only-related"]
-# - **ID and overlap.** Over the layers, their ranks correlate with {glue:text}`rho:.2f` (95 %
-#   interval {glue:text}`rho-low:.2f` to {glue:text}`rho-high:.2f`).
+# - **ID and overlap.** Over the layers, the rank correlation of the two is {glue:text}`rho:.2f` (95
+#   % interval {glue:text}`rho-low:.2f` to {glue:text}`rho-high:.2f`).

@@ -69,9 +69,9 @@ if not trained:
     )
 
 # %% [markdown]
-# A trained network has a characteristic profile, and an untrained one has another. What lies
-# between them? A network that is saved several times while it learns lets us see which features of
-# the profile come first, and which of them go with what the network can do.
+# A trained network has a characteristic {term}`profile`, and an untrained one has another. What
+# lies between them? A network that is saved several times while it learns lets us see which
+# features of the profile come first, and which of them go with what the network can do.
 #
 # All checkpoints read the same samples, the first ones of each class, as elsewhere. There may be
 # fewer than in the other chapters, because each checkpoint has to read them all.

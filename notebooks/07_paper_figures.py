@@ -88,10 +88,11 @@ io.note_facts(measured=len(ours) > 0)
 #
 # The paper's practical conclusion is that the layer with the most meaningful representations can be
 # found without labels: it is the first minimum, or the plateau, of the dimension after its first
-# peak. `semantic_layer` reads nothing but a profile with its errors, and reports a layer only where
-# noise alone would give one in at most a twentieth of profiles that have none. Runs bring the
-# errors of their layers, and what these share. Published curves come without the error of an
-# estimate; for them it is taken from the scatter between neighbouring layers.
+# peak. This is the {term}`semantic layer`; the function `semantic_layer` reads nothing but a
+# profile with its errors, and reports a layer only where noise alone would give one in at most a
+# twentieth of profiles that have none. Runs bring the errors of their layers, and what these share.
+# Published curves come without the error of an estimate; for them it is taken from the scatter
+# between neighbouring layers.
 
 # %%
 of_paper = evidence.of_paper(theirs)
@@ -127,12 +128,12 @@ chosen = {(row.by, row.model): row.depth for row in choosing.itertuples()}
 families = {"ImageGPT": "igpt", "ESM-2": "esm2", "other models": ""}
 
 # %% [markdown]
-# ## Figure 1: intrinsic dimension
+# ## The paper's Fig. 1: intrinsic dimension
 #
-# What to look for: a rise to a peak in the first third, a fall by a large part of it, and for the
-# larger ImageGPTs a second, lower peak before the end. The panels have their own axes, each from
-# zero: compare shapes across them, and heights only within one. A height also depends on the number
-# of samples and on the scale, which the small print names.
+# What to look for in {numref}`{{run}}-fig-id`: a rise to a peak in the first third, a fall by a
+# large part of it, and for the larger ImageGPTs a second, lower peak before the end. The panels
+# have their own axes, each from zero: compare shapes across them, and heights only within one. A
+# height also depends on the number of samples and on the scale, which the small print names.
 
 
 # %%
@@ -143,11 +144,11 @@ def pairs(quantity):
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-id", "caption": "The paper's Fig. 1 and this book, each panel on its own axis from zero. Intrinsic dimension against relative depth, with one standard error (for readings, the error of reading). A star is the layer that a profile singles out: the first minimum or plateau after the first peak; a curve without a star singles out none."}, "image": {"alt": "Intrinsic dimension against relative depth: published ImageGPT and ESM-2 models, and runs of this book"}}
 dimensions = pairs("intrinsic_dimension")
-label = "intrinsic dimension"
+label = figures.ID_LABEL
 figures.theirs_and_ours(*dimensions, families, label, chosen, made_from)
 
 # %% [markdown]
-# ## Figure 2: overlap of consecutive layers
+# ## The paper's Fig. 2: overlap of consecutive layers
 #
 # The authors released no numbers for this figure, and none were read off it, so the paper has no
 # panel here. Its text says what it shows. In ESM-2 consecutive layers share about half of their
@@ -163,16 +164,18 @@ inner = following[following.depth < 1].astype({"k": int})
 figures.consecutive_by_run(following, k, deeper_k, made_from.splitlines()[1])
 
 # %% [markdown] tags=["only-measured"]
-# The same as three means a run, over the parts of the network that the text distinguishes:
+# The curves of {numref}`{{run}}-fig-consecutive` as three means a run, over the parts of the
+# network that the text distinguishes:
 
 # %% tags=["only-measured"]
 ends = [-0.01, 0.399, 0.899, 1]
 parts = pd.cut(inner.depth, ends, labels=["first 40 %", "next 50 %", "last 10 %"])
 means = inner.groupby(["model", "k", parts], observed=True).value.mean().unstack()
-means.rename_axis(columns="mean overlap with the next layer").round(3)
+means = means.rename_axis(columns="mean overlap with the next layer").round(3)
+means.astype(object).fillna("–")
 
 # %% [markdown]
-# ## Figure 3: over training
+# ## The paper's Fig. 3: over training
 #
 # Here too nothing is released. The text says of iGPT-L that its profile is flat when untrained,
 # that the first peak forms early in training, and that the minimum, and then the second peak,
@@ -180,19 +183,24 @@ means.rename_axis(columns="mean overlap with the next layer").round(3)
 
 # %%
 dynamics = comparison.tables("training_dynamics.csv", results)
-io.note_facts(dynamics=len(dynamics) > 0)
+several = len(dynamics) > 0 and dynamics.run.nunique() > 1
+io.note_facts(dynamics=several)
+
+# %% [markdown] tags=["not-dynamics"]
+# Fewer than two runs of this book kept checkpoints. A single one has its figure in its own chapter
+# on training.
 
 # %% tags=["hide-input", "only-dynamics"] mystnb={"figure": {"name": "{{run}}-fig-training", "caption": "The paper's Fig. 3 for the runs of this book that kept checkpoints: intrinsic dimension against relative depth, from the untrained network (dark) to the trained one (bright), with one standard error. Look for what is there before training, and for where later curves leave earlier ones."}, "image": {"alt": "Intrinsic dimension against relative depth for several checkpoints of a run"}}
 note = "measured here; N and rule as in the chapter on training of each run"
 figures.training_by_run(dynamics, note)
 
 # %% [markdown]
-# ## Figure 4: overlap with the labels
+# ## The paper's Fig. 4: overlap with the labels
 #
-# If the advice is good, a star sits at the top of its curve, and not every layer does as well. For
-# the ImageGPTs the authors stored neighbours at every sixth or eighth layer only. Those values are
-# drawn as they are, without lines between them; where the chosen layer is not one of them, a
-# triangle at the foot shows where it lies.
+# If the advice is good, a star in {numref}`{{run}}-fig-labels` sits at the top of its curve, and
+# not every layer does as well. For the ImageGPTs the authors stored neighbours at every sixth or
+# eighth layer only. Those values are drawn as they are, without lines between them; where the
+# chosen layer is not one of them, a triangle at the foot shows where it lies.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-labels", "caption": "The paper's Fig. 4 and this book, each panel on its own axis from zero. Share of a point's k nearest neighbours that carry its own label, against relative depth, with one standard error (for readings, the error of reading). A star, or a triangle between two values, is the layer that the ID profile singled out: where it lies below the top of its curve, the advice was good."}, "image": {"alt": "Label overlap against relative depth: published models and runs of this book, with the layers chosen by intrinsic dimension"}}
 overlaps = pairs("label_overlap")
@@ -318,8 +326,9 @@ glue("ours-chooses", int(ours_found.layer.notna().sum()), display=False)
 # %% [markdown]
 # ## What we saw
 #
-# - {glue:text}`n-published:,` published numbers could be drawn, all of them of Figs. 1 and 4; of
-#   Figs. 2 and 3 nothing is released. {glue:text}`n-runs` runs of this book stand beside them.
+# - {glue:text}`n-published:,` published numbers could be drawn, all of them of the paper's Figs. 1
+#   and 4; of its Figs. 2 and 3 nothing is released. {glue:text}`n-runs` runs of this book stand
+#   beside them.
 # - On the published curves the ID singles out a layer in {glue:text}`theirs-chooses` of
 #   {glue:text}`theirs-models` models, and labels cannot tell {glue:text}`theirs-best` of these
 #   layers from the best one (p = {glue:text}`theirs-p:.3f` against random layers). The middle of

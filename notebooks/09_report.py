@@ -196,9 +196,9 @@ findings.thresholds().style.hide(axis="index").set_table_styles(
 #
 # ## The profiles
 #
-# {numref}`{{run}}-fig-profiles` has what findings 1 and 4 are about: the published profiles, each
-# panel on its own axis from zero, and runs of this book with their untrained networks. It is also
-# the figure of the first page.
+# {numref}`fig-first-page`, on the first page, has what findings 1 and 4 are about: the published
+# profiles, each panel on its own axis from zero, and runs of this book with their untrained
+# networks. It is drawn here.
 
 # %% tags=["hide-input"]
 ours = comparison.curves(rules, results)
@@ -213,18 +213,19 @@ dimensions = dimensions[dimensions.layer <= dimensions.n_blocks]
 dimensions["depth"] = dimensions.layer / dimensions.n_blocks
 untrained = evidence.untrained_bands([ids_of[name] for name in in_front])
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-profiles", "caption": "Intrinsic dimension against relative depth, each panel on its own axis from zero: as published, and for runs of this book, with one standard error (for readings, the error of reading) and the range of the untrained networks in grey. Compare shapes: where the peak lies, what follows it, and whether training made it."}, "image": {"alt": "Intrinsic dimension against relative depth: published ImageGPT and ESM-2 models, and runs of this book with untrained networks"}}
-source = dimensions.source.isin([published.READ, published.RELEASED])
-note = f"The paper: {', '.join(theirs.source.unique())}. This book: measured here"
-profiles_figure = figures.real_profiles(
-    dimensions[source],
-    dimensions[~source & dimensions.model.isin(in_front)],
-    untrained,
-    {"ImageGPT": "igpt", "ESM-2": "esm2"},
-    note,
-)
-io.write_figure(paths.results / "first_page.svg", profiles_figure)
-profiles_figure
+# %%
+of_paper = dimensions.source.isin([published.READ, published.RELEASED])
+of_book = dimensions[~of_paper & dimensions.model.isin(in_front)]
+shown = pd.concat([dimensions[of_paper], of_book])
+
+# %% tags=["hide-input"]
+by_whom = f"The paper: {', '.join(theirs.source.unique())}. This book: measured here"
+starts = {"ImageGPT": "igpt", "ESM-2": "esm2"}
+wide = figures.real_profiles(dimensions[of_paper], of_book, untrained, starts, by_whom)
+narrow = figures.narrow(wide)
+io.write_figure(paths.results / "first_page.svg", wide)
+io.write_figure(paths.results / "first_page-narrow.svg", narrow)
+io.write_table(paths.results / "first_page-data.csv", shown)
 
 # %%
 baselines = comparison.tables("overlap_baselines.csv", results)
@@ -308,9 +309,10 @@ io.write_table(paths.results / "reproduction.csv", compared)
 # ## The scale rules on every run
 #
 # A rule changes the height of a profile. If it changed the shape too, the paper's conclusions would
-# hang on it. Correlations are over layers 0 to $L$ with the rule that the paper's text names,
-# `paper_text`; heights are ratios of the means. A smooth rise and fall over a few dozen layers
-# makes correlations high, so look also at the layer of the peak.
+# hang on it; {numref}`{{run}}-fig-rules` compares the shapes. Correlations are over layers 0 to $L$
+# with the rule that the paper's text names, `paper_text`; heights are ratios of the means. A smooth
+# rise and fall over a few dozen layers makes correlations high, so look also at the layer of the
+# peak.
 
 # %% tags=["only-measured"]
 profiles = comparison.tables("id_profile.csv", results)
@@ -330,8 +332,9 @@ figures.rule_shapes(profiles, f"measured here: {names}")
 # ## The number of samples
 #
 # More samples have nearer neighbours, so that the same estimator looks at a smaller scale. TwoNN on
-# all of a run's samples and on random halves, quarters and eighths of them, at three layers: the
-# first, that of the highest dimension with all samples, and the final norm.
+# all of a run's samples and on random halves, quarters and eighths of them, at three layers
+# ({numref}`{{run}}-fig-number`): the first, that of the highest dimension with all samples, and the
+# final norm.
 
 # %% tags=["only-measured"]
 scaling = comparison.tables("id_scaling.csv", results)

@@ -84,10 +84,10 @@ machines
 # all of them are built on, and finds no neighbours. The other side of extraction is transformers'
 # own ImageGPT class with its eager attention.
 #
-# The *floor* is the arithmetic at the rate of one large matrix product (or the bytes at the
-# bandwidth of one large copy, where that is longer), both measured in the same session. *Floor /
-# ours* is the share of our time that it accounts for: what is left is all that a better method with
-# the same arithmetic could save.
+# {numref}`{{run}}-fig-against` shows the ratios. The *floor* is the arithmetic at the rate of one
+# large matrix product (or the bytes at the bandwidth of one large copy, where that is longer), both
+# measured in the same session. *Floor / ours* is the share of our time that it accounts for: what
+# is left is all that a better method with the same arithmetic could save.
 
 # %%
 SHORT = {
@@ -151,10 +151,12 @@ ratios.agg(["min", "max", "size"]).rename(columns={"size": "cases"}).round(2)
 # alone; and the sorting and measuring of what was selected, which grows as $N$. So the time should
 # be
 #
-# $$ t = a N^2 d + b N^2 + c N , $$
+# $$ t = a N^2 d + b N^2 + c N , $$ ({{run}}-eq-growth)
 #
 # with one constant of each, none negative. Fitted to the sizes that were measured on the processor,
-# with relative weights, they say what other sizes would take on that machine.
+# with relative weights, they say what other sizes would take on that machine;
+# {numref}`{{run}}-fig-growth` compares {eq}`{{run}}-eq-growth` with what was measured. The same
+# constants stand behind {ref}`the times of all runs <costs>`.
 
 
 # %%
@@ -215,8 +217,8 @@ counts.join(workers[list(columns)].rename(columns=columns).round(2))
 # bfloat16 keeps 8 bits of a number; TF32 keeps 11, in matrix products alone. Means over a sequence,
 # and everything after extraction, stay in float32. The bundled model reads the same images in both;
 # what counts is what changes in the results, and whether that is less than what another sample of
-# images would change: the relative standard error of a dimension is at least $1/\sqrt{N}$, the
-# standard error of an overlap $p$ at most $\sqrt{p(1-p)/N}$.
+# images would change ({numref}`{{run}}-fig-dtype`): the relative standard error of a dimension is
+# at least $1/\sqrt{N}$, the standard error of an overlap $p$ at most $\sqrt{p(1-p)/N}$.
 
 # %%
 effect = rows[rows.what == "effect of dtype"].copy()

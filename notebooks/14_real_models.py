@@ -249,11 +249,39 @@ io.note_facts(controlled=len(in_words) > 0)
 # ## A language model and its words
 #
 # What does the profile of a language model owe to the order of the words, to the first token, and
-# to the way of pooling? `16_language_controls` reads some of a run's texts again: shuffled, as
+# to the way of pooling? `18_language_controls` reads some of a run's texts again: shuffled, as
 # random words, without the first token, and at the last token.
 
 # %% tags=["hide-input", "only-controlled"] mystnb={"figure": {"name": "{{run}}-fig-real-words", "caption": "Intrinsic dimension and label overlap of a language model against relative depth: texts as written, with their words shuffled, and of random words; and texts as written without the first token, and at the last token. A feature that random words have, too, does not come from what the texts say."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth for texts as written and for controls without order"}}
 figures.language_controls(in_words, k, note)
+
+# %% [markdown] tags=["only-some"]
+# ## Read before
+#
+# The same networks were read once before, by an earlier version of this book: `before` in the table
+# below. Do the numbers stand? `apart` is the distance in joint standard errors, after half a unit
+# of the last digit that was written down is taken off; beyond 2 it is not chance alone.
+
+# %% tags=["only-some"]
+before = io.read_table(io.REPOSITORY / "book/reference/earlier_readings.csv")
+everything = pd.concat(one.curves.assign(run=one.model) for one in networks)
+everything = everything[(everything.k.fillna(k) == k)]
+columns = ["run", "quantity", "layer", "value", "error"]
+both = before.merge(
+    everything[columns], on=["run", "quantity", "layer"], suffixes=("_before", "")
+)
+
+# %% tags=["only-some"]
+off = (both.value - both.value_before).abs() - both.rounding / 2
+both["apart"] = off.clip(lower=0) / both.error
+both = both.rename(columns={"value_before": "before", "value": "now"})
+both.drop(columns="rounding").set_index("run").round(3)
+
+# %% [markdown] tags=["only-some"]
+# Of {glue:text}`n-read-before` readings {glue:text}`n-stand` stand. Two things have changed since
+# then: copies no longer take part in the fits, which matters where samples repeat each other, as
+# clip art does; and every class has the same weight in the label overlap, which matters where
+# classes differ in size, as the subgroups of antibodies do.
 
 # %% [markdown] tags=["only-some"]
 # ## The advice and its rivals
@@ -357,6 +385,8 @@ above = (highest["best layer"] > highest["input"]).sum()
 glue("n-above-input", int(above), display=False)
 glue("rho-low", float(relations.rho.min()), display=False)
 glue("rho-high", float(relations.rho.max()), display=False)
+glue("n-read-before", len(both), display=False)
+glue("n-stand", int((both.apart <= 2).sum()), display=False)
 of_findings = evidence.together(verdicts)
 for word in ("yes", "partly", "no", "not testable"):
     count = int((of_findings.verdict == word).sum())

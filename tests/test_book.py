@@ -3,6 +3,7 @@
 Needs `make book` and Chromium with its driver; an absent book or browser is a failure, not a skip.
 """
 
+import gzip
 import re
 import shutil
 from pathlib import Path
@@ -35,6 +36,9 @@ FLAGS = [
 WIDE = (1400, 1000)
 PHONE = (390, 844)
 LEAST_CONTRAST = 3
+LEAST_TYPE = 11  # pixels
+MOST_BYTES = 1_500_000  # of a page with all that it loads, compressed as servers send it
+AXE = REPOSITORY / "tests/axe-core/axe.min.js"
 
 # Scripts that run in the page.
 
@@ -73,7 +77,7 @@ return images.filter(image => !image.closest('figure')).length;
 
 TEXT_WITHOUT_CODE = """
 const copy = document.querySelector('article').cloneNode(true);
-copy.querySelectorAll('.cell_input').forEach(node => node.remove());
+copy.querySelectorAll('.cell_input, script').forEach(node => node.remove());
 return copy.textContent;
 """
 
@@ -116,6 +120,62 @@ return [...document.querySelectorAll('.cell_output td, .cell_output th')]
   .slice(0, 5);
 """
 
+SHOWN_PICTURES = """
+const images = [...document.querySelectorAll('article img')].filter(i => i.checkVisibility());
+return images.map(image => [image.currentSrc, image.getBoundingClientRect().width]);
+"""
+
+# Formulas are drawn by MathJax, as curves.
+SMALL_TEXTS = """
+const least = arguments[0];
+const walker = document.createTreeWalker(document.querySelector('article'), NodeFilter.SHOW_TEXT);
+const small = [];
+while (walker.nextNode()) {
+  const parent = walker.currentNode.parentElement;
+  const text = walker.currentNode.textContent.trim();
+  const isText = text && !parent.closest('mjx-container, script, style');
+  const size = parseFloat(getComputedStyle(parent).fontSize);
+  if (isText && parent.checkVisibility() && size < least) small.push([size, text.slice(0, 40)]);
+}
+return small.slice(0, 5);
+"""
+
+WIDE_TABLES_WITHOUT_A_BOX = """
+return [...document.querySelectorAll('article table')]
+  .filter(table => !table.closest('.scrolls[tabindex="0"][aria-label]'))
+  .map(table => table.outerHTML.slice(0, 80));
+"""
+
+LINES_BELOW_FIGURES = """
+const about = figure => [
+  figure.querySelector('.legend a.download')?.href ?? '',
+  figure.querySelector('.legend p > code')?.textContent ?? '',
+];
+return [...document.querySelectorAll('article .cell_output figure')].map(about);
+"""
+
+CUT_CODE = """
+const cut = pre => pre.checkVisibility() && pre.scrollWidth > pre.clientWidth + 1;
+return [...document.querySelectorAll('article pre')]
+  .filter(pre => !pre.closest('.cell_output') && cut(pre))
+  .map(pre => pre.textContent.slice(0, 60));
+"""
+
+LOADED = """
+const entries = performance.getEntriesByType('resource').map(entry => entry.name);
+return [document.URL, ...entries];
+"""
+
+RUN_AXE = """
+const done = arguments[0];
+const options = {runOnly: ['wcag2a', 'wcag2aa'], resultTypes: ['violations']};
+axe.run(document, options).then(found => done(
+  found.violations
+    .filter(one => ['serious', 'critical'].includes(one.impact))
+    .map(one => [one.id, one.nodes.length, one.nodes[0].html.slice(0, 160)])
+), error => done([['axe failed', 1, String(error)]]));
+"""
+
 # What may be wider than the page is what scrolls by itself, and what is inside of it.
 ELEMENTS_BEYOND_THE_PAGE = """
 const scrolls = node => /auto|scroll|hidden/.test(getComputedStyle(node).overflowX);
@@ -154,8 +214,8 @@ def browser(tmp_path_factory):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options=options, service=Service(driver))
-    browser.set_page_load_timeout(60)
-    browser.set_script_timeout(60)
+    browser.set_page_load_timeout(120)
+    browser.set_script_timeout(120)
     yield browser
     browser.quit()
 
@@ -269,35 +329,129 @@ def test_there_is_one_search_box_and_a_button_for_the_source(page):
 
 
 def test_the_theme_switches_between_light_and_dark(page):
-    button = page.find_element(By.CSS_SELECTOR, "button.theme-switch-button")
-    shades = {}
-    for _ in range(3):
-        page.execute_script("arguments[0].click()", button)
-        theme = page.execute_script("return document.documentElement.dataset.theme")
-        shades[theme] = page.execute_script(
-            "return getComputedStyle(document.body).backgroundColor"
-        )
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    shades = {theme: page.execute_script(ground) for theme in themes(page)}
     assert set(shades) == {"light", "dark"}
     assert shades["light"] != shades["dark"]
 
 
 def test_tables_can_be_read_in_light_and_dark(page):
-    button = page.find_element(By.CSS_SELECTOR, "button.theme-switch-button")
-    # The button goes round: light, dark, as the system has it.
-    for _ in range(3):
-        page.execute_script("arguments[0].click()", button)
+    for _ in themes(page):
         assert page.execute_script(CELLS_OF_LITTLE_CONTRAST, LEAST_CONTRAST) == []
 
 
-def test_a_phone_shows_the_article_without_sideways_scrolling(page):
+def on_a_phone(page) -> None:
     size(page, *PHONE)
+    WebDriverWait(page, 10).until(lambda p: p.execute_script("return innerWidth") == PHONE[0])
+
+
+def themes(page):
+    """The page in each of its themes: light, dark, and as the system has it."""
+    button = page.find_element(By.CSS_SELECTOR, "button.theme-switch-button")
+    for _ in range(3):
+        page.execute_script("arguments[0].click()", button)
+        yield page.execute_script("return document.documentElement.dataset.theme")
+
+
+def test_a_phone_shows_the_article_without_sideways_scrolling_in_both_themes(page):
+    on_a_phone(page)
     try:
-        WebDriverWait(page, 10).until(lambda p: p.execute_script("return innerWidth") == PHONE[0])
-        assert page.execute_script(ELEMENTS_BEYOND_THE_PAGE) == []
-        width = page.execute_script("return document.scrollingElement.scrollWidth")
-        assert width <= PHONE[0]
+        for _ in themes(page):
+            assert page.execute_script(ELEMENTS_BEYOND_THE_PAGE) == []
+            width = page.execute_script("return document.scrollingElement.scrollWidth")
+            assert width <= PHONE[0]
+        assert page.execute_script(CUT_CODE) == []
     finally:
         size(page, *WIDE)
+
+
+def smallest_type(picture: str) -> float:
+    """Size of the smallest type of an SVG, over the width of the SVG.
+
+    matplotlib draws letters as curves: a text of 9 points is scaled by 0.09, and an index in it by
+    0.7 once more.
+    """
+    width = float(re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) [\d.]+"', picture)[1])
+    sizes = [float(found) for found in re.findall(r'font-size="([\d.]+)"', picture)]
+    for text in re.split(r'<g id="text_\d+">', picture)[1:]:
+        scale = re.search(r"scale\((0\.\d+) -0\.\d+\)", text)
+        if scale:
+            inner = re.findall(r"<use [^>]*scale\((0\.\d+)\)", text)
+            sizes.append(100 * float(scale[1]) * min([1.0, *map(float, inner)]))
+    return min(sizes) / width if sizes else 1.0
+
+
+@pytest.mark.parametrize("width", [PHONE[0], WIDE[0]])
+def test_no_type_is_too_small_to_read(page, width):
+    try:
+        if width == PHONE[0]:
+            on_a_phone(page)
+        load_images(page)
+        small = {}
+        for source, drawn in page.execute_script(SHOWN_PICTURES):
+            file = Path(unquote(urlparse(source).path))
+            if file.suffix == ".svg":
+                found = smallest_type(file.read_text(encoding="utf-8")) * drawn
+                if found < LEAST_TYPE:
+                    small[file.name] = round(found, 1)
+        assert small == {}
+        assert page.execute_script(SMALL_TEXTS, LEAST_TYPE) == []
+    finally:
+        size(page, *WIDE)
+
+
+def test_a_phone_shows_the_arrangement_that_was_made_for_it(page):
+    pictures = page.find_elements(By.CSS_SELECTOR, "article picture")
+    wide = {source for source, _ in page.execute_script(SHOWN_PICTURES)}
+    on_a_phone(page)
+    try:
+        load_images(page)
+        slim = {source for source, _ in page.execute_script(SHOWN_PICTURES)}
+        assert sum(source.endswith("-narrow.svg") for source in slim) == len(pictures)
+        assert not any(source.endswith("-narrow.svg") for source in wide)
+    finally:
+        size(page, *WIDE)
+
+
+def test_a_figure_offers_its_data_and_the_command_that_makes_it(page):
+    for link, command in page.execute_script(LINES_BELOW_FIGURES):
+        file = Path(unquote(urlparse(link).path))
+        assert file.suffix in (".csv", ".svg") and file.stat().st_size > 0
+        assert re.fullmatch(r"python -m georep_utils run \S+( --only \d\d)?", command)
+
+
+def test_wide_tables_scroll_in_a_box_that_the_keyboard_reaches(page):
+    assert page.execute_script(WIDE_TABLES_WITHOUT_A_BOX) == []
+
+
+def test_a_page_has_a_description_and_an_icon(page):
+    head = page.find_element(By.TAG_NAME, "head")
+    described = head.find_elements(By.CSS_SELECTOR, "meta[name=description]")
+    assert [len(one.get_attribute("content")) > 20 for one in described] == [True]
+    icon = head.find_element(By.CSS_SELECTOR, "link[rel~=icon]").get_attribute("href")
+    assert Path(unquote(urlparse(icon).path)).is_file()
+
+
+def test_a_page_and_what_it_loads_are_small(page):
+    load_images(page)
+    files = {Path(unquote(urlparse(name).path)) for name in page.execute_script(LOADED)}
+    sizes = {file.name: len(gzip.compress(file.read_bytes())) for file in files if file.is_file()}
+    assert sum(sizes.values()) < MOST_BYTES, sorted(sizes.items(), key=lambda one: -one[1])[:5]
+
+
+def test_axe_finds_no_serious_violation_in_either_theme(page):
+    page.execute_script(AXE.read_text(encoding="utf-8"))
+    found = {theme: page.execute_async_script(RUN_AXE) for theme in set_of_themes(page)}
+    assert {theme: violations for theme, violations in found.items() if violations} == {}
+
+
+def set_of_themes(page):
+    """Light and dark, once each."""
+    seen = set()
+    for theme in themes(page):
+        if theme not in seen:
+            seen.add(theme)
+            yield theme
 
 
 def test_a_search_finds_the_chapter_on_overlaps(browser):

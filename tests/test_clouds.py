@@ -123,6 +123,15 @@ def test_a_damaged_or_missing_layer_is_named_and_made_anew(root, source):
         assert represent(source).folder == cloud.folder and file.read_bytes() == whole
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", "5", "{", '{"layers": [0, 1, 2]}'])
+def test_a_damaged_description_is_named_and_made_anew(root, source, content):
+    cloud = represent(source)
+    (cloud.folder / "cloud.json").write_text(content)
+    with pytest.raises(UserError, match="run the notebook that made it again"):
+        clouds.open_cloud(cloud.folder)
+    assert represent(source).n_samples == cloud.n_samples
+
+
 def test_work_that_stopped_just_before_the_end_is_ended(root, source, monkeypatch):
     """A kill between any two steps of the promotion leaves arrays that the next attempt keeps."""
     for step in ("finish", "_promote", "rename"):

@@ -259,3 +259,52 @@ def test_statements_about_generative_models_are_not_about_others():
 def test_every_statement_says_what_makes_it_a_yes():
     assert list(findings.thresholds()["finding"]) == list(findings.STATEMENTS)
     assert findings.thresholds()["yes when"].str.len().min() > 10
+
+
+# --------------------------------------------------------------------------------- wrong by chance
+
+
+def noisy(ids, noise, rng):
+    return ids * (1 + noise * rng.standard_normal(len(ids)))
+
+
+def said_in_draws(finding, ids, draws=60):
+    """Verdicts on noisy copies of a profile, the same from a fifth of the training on."""
+    rng = np.random.default_rng(8)
+    error = 0.015 * ids  # the true one, so that the rule's draws of noise are made once
+    said = []
+    for _ in range(draws):
+        profile = rows("intrinsic_dimension", noisy(ids, 0.015, rng), 0).assign(error=error)
+        parts = [
+            pd.DataFrame(
+                {"progress": at, "layer": LAYERS, "id": noisy(ids, 0.015, rng), "id_err": error}
+            )
+            for at in (0.2, 1.0)
+        ]
+        said.append(verdicts(findings.judge(profile, "image", dynamics=pd.concat(parts)))[finding])
+    return said
+
+
+def test_a_level_end_is_seldom_a_second_peak():
+    """The highest of many equal layers lies above the last one by chance."""
+    level = curve([(0, 10), (0.2, 20), (0.4, 12), (0.6, 17), (1, 17)])
+    assert said_in_draws("1.5", level).count("yes") <= 3
+
+
+def test_a_flat_profile_forms_no_peak_in_training():
+    assert said_in_draws("4.2", np.full(N + 1, 10.0)).count("no") >= 57
+
+
+def test_labels_that_prefer_no_layer_prove_nothing():
+    rng = np.random.default_rng(9)
+    labels = 0.5 + 0.003 * rng.standard_normal(N + 1)
+    found = findings.judge(model(IMAGE_ID, labels, IMAGE_NEXT), "image")
+    one = {v.finding: v for v in found}["3.1"]
+    assert one.verdict == "not testable"
+    assert "leave out half of the layers" in one.what_would_overturn
+
+
+def test_checkpoints_without_errors_are_not_testable():
+    without = dynamics(0.9).assign(id_err=0.0)
+    found = findings.judge(model(IMAGE_ID, IMAGE_LABELS, IMAGE_NEXT), "image", dynamics=without)
+    assert verdicts(found)["4.2"] == "not testable"

@@ -1,5 +1,6 @@
 """Files appear whole, names stay where they belong, and what was read is known by its content."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -51,6 +52,28 @@ def test_what_is_no_json_is_the_default(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     assert io.read_json(tmp_path / "x.json", {}) == {}
     assert io.read_json(tmp_path / "absent.json") is None
+
+
+@pytest.mark.parametrize("content", ["[]", "5", '"x"', "null", "{", ""])
+def test_what_holds_no_json_object_is_an_empty_one(tmp_path, content):
+    path = tmp_path / "a.json"
+    assert io.read_object(path) == {}
+    path.write_text(content)
+    assert io.read_object(path) == {}
+    path.write_text('{"a": 1}')
+    assert io.read_object(path) == {"a": 1}
+
+
+@pytest.mark.parametrize("memory", ["[]", '{"%s": 5}'])
+def test_a_damaged_memory_of_digests_is_made_anew(tmp_path, monkeypatch, memory):
+    monkeypatch.setenv("GEOREP_ROOT", str(tmp_path))
+    monkeypatch.setattr(io, "LARGE", 1)
+    file = tmp_path / "large.bin"
+    file.write_bytes(b"abc")
+    kept = tmp_path / "data/.digests.json"
+    kept.parent.mkdir()
+    kept.write_text(memory.replace("%s", str(file.resolve())))
+    assert io.file_digest(file) == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_a_table_keeps_six_digits(tmp_path):

@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 
 from georep_utils.geometry import known_profiles
+from georep_utils.geometry.neighbors import nearest_neighbors
+from georep_utils.geometry.scale_rules import MAX_BIAS
 from georep_utils.io import REPOSITORY
 
+MOST_WRONG = 0.01  # share of certificates
 ALLOWED = 0.05  # share of profiles without a feature in which one may be found
 
 
@@ -80,17 +83,53 @@ def test_known_profiles_have_the_features_that_they_are_sorted_by():
 
 
 def test_the_validation_certifies_a_sphere_and_counts_a_mixture_as_wrong(script):
+    families = script("scale_families")
     scale = script("validate_scale")
     rng = np.random.default_rng(0)
-    sphere = next(cloud for cloud in scale.shapes(2, rng) if cloud[0] == "sphere")
-    row = scale.read(*sphere)
+    sphere = families.Cloud("sphere", 2, families.on_sphere(4000, 3, rng))
+    row = scale.read(sphere)
     assert (row["certified"], row["wrong"]) == (True, False)
     assert row["id"] == pytest.approx(2, rel=0.05)
-    wrong_truth = scale.read("sphere", np.nan, sphere[2])
+    wrong_truth = scale.read(families.Cloud("sphere", np.nan, sphere.points))
     assert wrong_truth["certified"] and wrong_truth["wrong"]
-    refused = scale.read("mixture", np.nan, scale.mixture(1, 3, 0.5, rng))
+    points = families.side_by_side(rng.random((2000, 1)), rng.random((2000, 3)), 3)
+    refused = scale.read(families.Cloud("mixture", np.nan, points))
     assert not refused["certified"] and not refused["wrong"]
     assert refused["refused"] in {"scale", "law"}
+
+
+def test_the_validation_reads_the_distances_of_the_search(script):
+    scale = script("validate_scale")
+    points = np.random.default_rng(1).standard_normal((700, 6))
+    ours = scale.all_neighbors(points)
+    search = nearest_neighbors(points.astype(np.float32), 2, 512, "cpu")
+    np.testing.assert_allclose(ours.mus, search.mus, rtol=1e-5)
+    np.testing.assert_allclose(ours.radii, search.radii, rtol=1e-5)
+
+
+def test_design_and_validation_share_no_family_and_clouds_can_be_made_again(script):
+    families = script("scale_families")
+    assert not set(families.DESIGN) & set(families.VALIDATION)
+    sets = (families.DESIGN, families.VALIDATION, families.PARTS)
+    for part in sets:
+        for number in range(len(part)):
+            once, again = (families.make(part, 5, number) for _ in range(2))
+            assert once.name == again.name
+            np.testing.assert_array_equal(once.points, again.points)
+            assert np.isfinite(once.points).all()
+
+
+def test_the_committed_certificates_are_counted_rightly_and_seldom_wrong(script):
+    scale = script("validate_scale")
+    table = pd.read_csv(REPOSITORY / "book/results/scale_rules/clouds.csv")
+    assert table["number"].is_unique
+    assert table["number"].max() < scale.SETS["validation"][1]
+    certified = table[table["certified"]]
+    right = (certified["id"] / certified["dimension"] - 1).abs() <= scale.TOLERANCE
+    assert (certified["wrong"] == ~right).all()
+    assert (certified["bias"] <= MAX_BIAS).all()
+    assert (~right).mean() <= MOST_WRONG
+    assert scale.upper_bound(0, 299) < MOST_WRONG < scale.upper_bound(0, 298)
 
 
 # ------------------------------------------------------------------------------------------- tables

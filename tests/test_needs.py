@@ -4,10 +4,13 @@ import hashlib
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from georep_utils.data import needs
 from georep_utils.io import UserError
 
+NAMES = st.sampled_from(["weights.bin", "sha256", "size", "../x"]) | st.text(max_size=5)
 STEPS = {
     "untrained": "untrained",
     "131000": "checkpoints/igpt-s/131000/model.ckpt-131000",
@@ -113,6 +116,23 @@ def test_a_bundled_file_with_one_other_byte_is_refused(repository):
     (repository / "weights.bin").write_bytes(b"some Weights")
     with pytest.raises(UserError, match="weights.bin is missing or altered.*git checkout"):
         needs.verify_bundled("manifest.json")
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    )
+)
+def test_any_manifest_is_one_line_or_a_table(repository, value):
+    (repository / "manifest.json").write_text(json.dumps(value))
+    try:
+        needs.verify_bundled("manifest.json")
+    except UserError as error:
+        assert "\n" not in str(error)
 
 
 def test_a_bundled_file_that_is_gone_is_refused(repository):

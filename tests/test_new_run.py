@@ -65,7 +65,7 @@ def test_a_model_of_texts_gets_the_column_of_texts_and_the_label(here, saved, ca
     assert (chosen["input_column"], chosen["label_column"]) == ("words", "label")
     assert given["model"] == str(saved["gpt2"]) and given["model_options"]["title"]
     text = (RunPaths("mine").work / "run.yml").read_text()
-    assert "3 blocks of width 32" in text and "240 samples, 60 to 60 of each of 4" in text
+    assert "3 blocks of width 32" in text and "240 samples, 60 of each of 4" in text
 
 
 @pytest.mark.parametrize("family, kind", [("esm2", None), ("bert", "protein")])

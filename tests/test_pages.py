@@ -1,11 +1,13 @@
 """What the book's prose takes from the runs when it is built."""
 
+import nbformat
 import pytest
 import yaml
+from jinja2 import Template
 
 from georep_utils import io
 from georep_utils.io import REPOSITORY, UserError
-from georep_utils.workflow import pages
+from georep_utils.workflow import launch, pages
 
 FIGURE = """<!-- figure: tiny/seen.svg
 :name: fig-seen
@@ -82,3 +84,66 @@ def test_the_readme_names_the_same_address_and_findings():
 
     for key, text in FINDINGS.items():
         assert f"{key}. {text}" in readme
+
+
+CONFIG = {"html": {"home_page_in_navbar": True}, "sphinx": {"config": {"numfig": True}}}
+
+
+def test_an_address_on_github_gives_every_button_and_any_other_none():
+    assert pages.with_repository(CONFIG, "https://example.org/georep") == CONFIG
+    found = pages.with_repository(CONFIG, "https://github.com/someone/georep")
+    options = found["sphinx"]["config"]["html_theme_options"]
+    assert options["repository_url"] == "https://github.com/someone/georep"
+    assert options["use_issues_button"] and options["use_edit_page_button"]
+    assert {"binderhub_url", "colab_url"} < set(options["launch_buttons"])
+    assert found["sphinx"]["config"]["numfig"] is True
+    assert "html_theme_options" not in CONFIG["sphinx"]["config"]
+
+
+def test_the_button_for_an_edit_leads_to_the_script_of_a_chapter():
+    found = pages.with_repository(CONFIG, "https://github.com/someone/georep")
+    template = found["sphinx"]["config"]["html_context"]["edit_page_url_template"]
+
+    def edited(pagename, suffix):
+        return Template(template).render(pagename=pagename, file_name=f"{pagename}{suffix}")
+
+    main = "https://github.com/someone/georep/edit/main"
+    assert edited("book/runs/igpt-mini/04_x", ".ipynb") == f"{main}/notebooks/04_x.py"
+    assert edited("book/rerun", ".md") == f"{main}/book/rerun.md"
+
+
+def test_chapters_have_the_numbers_of_their_notebooks():
+    toc = yaml.safe_load((REPOSITORY / "_toc.yml").read_text(encoding="utf-8"))
+    numbered = [part for part in toc["parts"] if part.get("numbered")]
+    files = [chapter["file"] for part in numbered for chapter in part["chapters"]]
+    numbers = [int(file.rpartition("/")[2].partition("_")[0]) for file in files]
+    assert numbers[:11] == list(range(1, 12))
+    assert numbers == sorted(numbers)
+
+
+def test_what_is_made_from_code_takes_the_place_of_its_comment(place):
+    text = completed(place, "<!-- made: effects -->\n")
+    assert "*cloud*\n: representations are read again" in text
+    with pytest.raises(UserError, match="nothing is made under the name efects"):
+        completed(place, "<!-- made: efects -->\n")
+
+
+def test_references_to_figures_of_runs_that_were_not_executed_become_text(place):
+    runs = place / "notebooks/runs"
+    runs.mkdir(parents=True)
+    staged = place / "staged/book/index.md"
+    staged.write_text("{numref}`fig-seen`, {ref}`it <fig-seen>` and {numref}`fig-lost`\n")
+    (place / "book").mkdir(exist_ok=True)
+    (place / "book/index.md").write_text(FIGURE)
+    pages._loosen_references(place / "staged")
+    assert staged.read_text() == "*fig-seen*, it and {numref}`fig-lost`\n"
+
+
+def test_a_launched_page_has_one_cell_in_front_that_brings_its_repository():
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1")])
+    for _ in range(2):
+        page = launch.launchable(page, "igpt-mini", "https://github.com/someone/georep")
+    assert [cell.source for cell in page.cells][1:] == ["1 + 1"]
+    first = page.cells[0].source
+    assert "!git clone --quiet --branch launch https://github.com/someone/georep georep" in first
+    compile("\n".join(line.replace("!", "pass  # ") for line in first.splitlines()), "cell", "exec")

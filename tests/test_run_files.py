@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 import torch
 import transformers as tr
+import yaml
 from loopback import serve_hub, serve_tree
 from model_builders import WORDS, build, randomised, word_tokenizer
 from notebook_runner import execute as execute_notebooks
 from tf_checkpoint_writer import write_tf_checkpoint
 
-from georep_utils import clouds
+from georep_utils import clouds, explorers
 from georep_utils.data import datasets
 from georep_utils.data.download import SHARDS, STEPS, openai_checkpoint
 from georep_utils.io import REPOSITORY, RunPaths, UserError
@@ -353,6 +354,42 @@ def test_five_seeds_are_five_networks_of_which_the_first_is_that_of_the_seed(her
         progress=False,
     )
     assert np.array_equal(again[12], drawn[0]) and again.folder == run_clouds["untrained"].folder
+
+
+KINDS = {"none", "minimum", "plateau"}
+
+
+def test_the_scales_and_neighbours_of_a_text_run_can_be_explored(hub, here, execute):
+    """It is read by a rule between two of Gride's scales, which has a profile of its own."""
+    rng = np.random.default_rng(0)
+    texts = [f"{' '.join(rng.choice(WORDS[4:], 12))}\t{i % 2}" for i in range(60)]
+    (here / "data/datasets/SST-2").mkdir(parents=True)
+    lines = ["sentence\tlabel", *texts]
+    (here / "data/datasets/SST-2/train.tsv").write_text("\n".join(lines) + "\n")
+    content = runs.read_run("hf-text")
+    names = ["02_extract", "03_distances", "04_intrinsic_dimension", "15_explore"]
+    kept = {"notebooks": names, "title": "texts", "shared": content["shared"]}
+    (here / "texts.yml").write_text(yaml.safe_dump(kept))
+    given = {
+        "model": str(hub[GPT2]),
+        "data_dir": str(here / "data"),
+        "n_per_class": 0,
+        "extract__control_seeds": 1,
+        "distances__maxk": 20,
+        "intrinsic_dimension__decimations": [1],
+        "intrinsic_dimension__scale_rule": "gride_small_k",
+    }
+    numbers = [name[:2] for name in names]
+    scope = execute(str(here / "texts.yml"), numbers, **given, explore__n_near=5)
+    near = json.loads(explorers.as_script(scope["neighbours"]))
+    assert np.shape(near["near"])[2] == 6 and len(near["lines"]) == len(near["labels"])
+    assert near["lines"][near["near"][0][0][0]] == texts[0].partition("\t")[0]
+    read = json.loads(explorers.as_script(scope["scales"]))
+    (own,) = [reading for reading in read["readings"] if reading["of_run"]]
+    assert own["method"] == "gride" and 2 < own["scale"] < 4
+    assert own["errors"] == "balanced halves, joint" and own["singled"]["kind"] in KINDS
+    everywhere = [c["scale"] for c in read["controls"] if c["name"] == "untrained network"]
+    assert {1, 2, 4, own["scale"]} <= set(everywhere)
 
 
 def test_copies_of_a_sample_are_counted_or_dropped_as_asked(hub, here, execute):

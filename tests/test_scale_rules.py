@@ -43,6 +43,26 @@ def test_a_mixture_and_a_high_dimension_are_not_certified():
     assert "scale" in set(chosen.diagnostics["refused"])
 
 
+def test_a_flat_curve_of_high_dimension_is_not_certified():
+    """Distances hardly grow there, so that flatness proves nothing."""
+    scales = 2.0 ** np.arange(9)
+    flat = pd.DataFrame(
+        {
+            "method": "gride",
+            "scale": scales,
+            "repetitions": 1,
+            "fraction": np.nan,
+            "id_err": 1e-5,
+            "dispersion": 1.0,
+            "layer": 0,
+        }
+    )
+    assert scale_rules.select_scale(flat.assign(id=3.9), "auto").certified == 1
+    high = scale_rules.select_scale(flat.assign(id=8.4), "auto")
+    assert high.certified == 0
+    assert set(high.diagnostics["refused"]) == {"scale"}
+
+
 def test_all_layers_are_read_at_one_scale():
     curves = pd.concat([gride(sphere(2500, 2), 0), gride(sphere(2500, 4), 1)])
     profile = scale_rules.select_scale(curves, "auto").profile

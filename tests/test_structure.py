@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "parallel": {"io"},
     "precision": {"io"},
     "figures": set(),
+    "explorers": {"io"},
     "extraction": {"io", "precision"},
     "clouds": COMMON | {"extraction", "geometry"},
     "cost": {"io", "data", "models", "geometry", "extraction"},

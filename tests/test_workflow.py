@@ -3,6 +3,7 @@
 A small repository of its own stands in a temporary folder: the package, tiny notebooks, run files.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from georep_utils import __main__ as commands
 from georep_utils import io
@@ -247,6 +250,48 @@ def test_the_name_of_a_run_is_no_parameter(house, capfd):
     assert house.executed() == []
 
 
+RUN_FILE = yaml.safe_dump(RUN)
+PIECES = """a: |- |[|]|{|}|&a |*a |!!python/name:os|:|  |? |<<: |1|'|"|%|---""".split("|")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.text(max_size=200)
+    | st.lists(st.sampled_from([*PIECES, "|", "\n"]), max_size=40).map("".join)
+    | st.builds(
+        lambda at, cut, inserted: RUN_FILE[:at] + inserted + RUN_FILE[at + cut :],
+        st.integers(0, len(RUN_FILE)),
+        st.integers(0, 20),
+        st.text(max_size=20),
+    )
+)
+def test_any_text_is_one_line_or_plain_yaml(text):
+    try:
+        value = runs.load_yaml(text, "mine.yml")
+    except io.UserError as error:
+        assert "\n" not in str(error) and "mine.yml" in str(error)
+    else:
+        json.dumps(value, default=str)
+
+
+@pytest.mark.parametrize(
+    "name", ["data/runs/tiny/run.json", "data/runs/tiny/overrides.json", "_build/built.json"]
+)
+@pytest.mark.parametrize("content", ["[]", '{"path": 5}', "{"])
+def test_a_damaged_note_of_the_program_is_no_traceback(house, name, content, capfd):
+    path = house.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.read_text() if path.is_file() else None
+    path.write_text(content)
+    try:
+        assert house.command("list") == 0
+        assert "Traceback" not in capfd.readouterr().err
+    finally:
+        path.unlink()
+        if before is not None:
+            path.write_text(before)
+
+
 def test_a_run_file_of_another_encoding_or_of_any_size_is_refused(house, tmp_path, capfd):
     path = tmp_path / "mine.yml"
     path.write_bytes("title: Größe\n".encode("utf-16"))
@@ -284,6 +329,30 @@ def test_a_command_line_that_cannot_be_read_exits_with_2(house, words, capfd):
         house.command(*words)
     assert stopped.value.code == 2
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        (OSError(errno.ENOSPC, "", "a.npy"), 1, "failed: No space left on device (a.npy)"),
+        (OSError(errno.EROFS, "", "a.npy"), 1, "failed: Read-only file system (a.npy)"),
+        (PermissionError(errno.EACCES, "", "a.npy"), 1, "failed: Permission denied (a.npy)"),
+        (OSError(errno.EMFILE, ""), 1, "failed: Too many open files"),
+        (OSError("5 requested and\n3 written"), 1, "failed: 5 requested and 3 written"),
+        (OSError(), 1, "failed: OSError"),
+        (MemoryError(), 1, "failed: out of memory; take fewer samples or close other programs"),
+        (RuntimeError("a cell"), 1, "failed: a cell"),
+        (KeyboardInterrupt(), 130, "stopped; what was finished is kept, and the next run goes on"),
+    ],
+)
+def test_whatever_the_machine_lacks_is_one_line(monkeypatch, capfd, error, status, expected):
+    def fail(given):
+        raise error
+
+    monkeypatch.setitem(commands.COMMANDS, "list", fail)
+    assert commands.main(["list"]) == status
+    told = capfd.readouterr().err
+    assert told.startswith(expected) and told.count("\n") == 1
 
 
 # --------------------------------------------------------------------------------------- pages

@@ -25,7 +25,7 @@ import pandas as pd
 from georep_utils.data import download
 from georep_utils.data.files import existing
 from georep_utils.data.transfer import RemoteFile
-from georep_utils.io import REPOSITORY, UserError, file_digest, note_read, read_json
+from georep_utils.io import REPOSITORY, UserError, file_digest, note_read, read_object
 
 # Data sets that OpenAI tokenised, and what its files call them.
 OPENAI_DATASETS = {"imagenet32": "imagenet", "cifar10-32": "cifar10"}
@@ -129,11 +129,13 @@ def _manifest(path: str | Path) -> dict[str, dict]:
     if not path:
         return {}
     note_read(REPOSITORY / path)
-    recorded = read_json(REPOSITORY / path)
-    if not isinstance(recorded, dict):
+    recorded = read_object(REPOSITORY / path)
+    entries = recorded.values()
+    known = [isinstance(entry, dict) and {"sha256", "size"} <= entry.keys() for entry in entries]
+    if not recorded or not all(known):
         raise UserError(
-            f"{path} is missing or no JSON; expected the sizes and checksums of bundled files: "
-            f"git checkout -- {path}"
+            f"{path} is missing or no JSON object of files; expected the sizes and checksums of "
+            f"bundled files: git checkout -- {path}"
         )
     return recorded
 

@@ -43,7 +43,9 @@ def pictures(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
     return drawn.reshape(*rows.shape, *drawn.shape[1:])
 
 
-def lines(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+def lines(
+    dataset: Dataset, rows: np.ndarray, width: int = LINE_WIDTH, with_class: bool = True
+) -> np.ndarray:
     """Some samples as lines of text, with the class of each where it is known.
 
     Parameters
@@ -52,6 +54,10 @@ def lines(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
         Texts or protein sequences.
     rows
         Numbers of samples, of any shape (...).
+    width
+        Letters of a line; what is longer ends in three dots.
+    with_class
+        Whether the class stands before the line, in brackets.
 
     Returns
     -------
@@ -60,15 +66,15 @@ def lines(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
     rows = np.asarray(rows)
     written = np.empty(rows.shape, dtype=object)
     for place, row in np.ndenumerate(rows):
-        written[place] = _line(dataset, int(row))
+        written[place] = _line(dataset, int(row), width, with_class)
     return written
 
 
-def _line(dataset: Dataset, row: int) -> str:
+def _line(dataset: Dataset, row: int, width: int, with_class: bool) -> str:
     line = " ".join(str(dataset.inputs[row]).split())
-    if len(line) > LINE_WIDTH:
-        line = f"{line[:LINE_WIDTH]}..."
-    if dataset.labels is None:
+    if len(line) > width:
+        line = f"{line[:width]}..."
+    if dataset.labels is None or not with_class:
         return line
     return f"[{class_names(dataset)[dataset.labels[row]]}] {line}"
 

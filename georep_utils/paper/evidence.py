@@ -157,7 +157,7 @@ def of_runs(
     evidence = []
     left_out = {}
     for run, rows in curves.groupby("model", sort=False):
-        about = io.read_json(base / run / "provenance.json", {})
+        about = io.read_object(base / run / "provenance.json")
         try:
             replicates = comparison.replicates(run, folder)
             _check(run, about, replicates)

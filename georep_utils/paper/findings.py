@@ -66,6 +66,9 @@ EARLY_PROGRESS = 0.25  # "early in training": the first quarter
 FORMED = 0.5  # a peak has formed when half of its final height is there
 # The second rises in the paper's figures are 10 to 30 %: errors that hide a tenth prove nothing.
 VISIBLE = 0.1
+# Where more than half of the layers may be the best by labels, a layer drawn at random is more
+# likely than not among them: to be among them proves nothing.
+UNDECIDED = 0.5
 DRAWS = 1000  # redrawn profiles behind the interval of a range
 
 
@@ -139,7 +142,8 @@ YES_WHEN = {
     "2.3": f"mean over depths from {LATE_DEPTH:g} on, less that before: -{COLLAPSE:g} or less",
     "3.1": "the layer that the ID singles out is one that cannot be told from the best by labels; "
     f"partly where its confidence set comes within {NEAR_DEPTH:g} of the depth; not testable where "
-    f"differences of {VISIBLE:.0%} cannot be seen",
+    f"differences of {VISIBLE:.0%} cannot be seen, or where more than {UNDECIDED:.0%} of the "
+    "layers cannot be told from the best",
     "3.2": "all layers that cannot be told from the best by labels lie at depths from "
     f"{MIDDLE[0]:g} to {MIDDLE[1]:g}",
     "4.1": f"range over mean, untrained over trained: at most {FLAT:g}",
@@ -413,15 +417,22 @@ def _second_peak(profile: Profile) -> Verdict:
             "1.5", NO, np.nan, np.nan, np.nan, "a minimum after the peak that is followed by a rise"
         )
     bottom = int(np.flatnonzero(profile.layers == found.layer)[0])
-    first = int(np.flatnonzero(profile.layers == found.peak_layer)[0])
     second = bottom + int(np.argmax(profile.ids[bottom:]))
     rise = _ratio(profile, second, bottom)
-    shallower = _ratio(profile, second, first)[2] < 1
+    # Both tops are the highest of many layers and partly so by chance. Sets of layers that may be
+    # the highest allow for that, as intervals of single layers do not.
+    shallower = best_set(profile.curve).max() < found.layer
     # A rise to the very end is no peak: the last layer must be shown to lie below the second top.
-    falls = second < len(profile.ids) - 1 and _ratio(profile, second, len(profile.ids) - 1)[1] > 1
+    falls = profile.layers[-1] not in best_set(_part(profile.curve, bottom))
     verdict = YES if shallower and falls else PARTLY
     overturn = "no rise behind the minimum, no fall behind that, or a second top above the first"
     return Verdict("1.5", verdict, *rise, overturn)
+
+
+def _part(curve: Curve, first: int) -> Curve:
+    """A curve from its position `first` on."""
+    covariance = curve.covariance[first:, first:]
+    return Curve(curve.layers[first:], curve.values[first:], covariance, curve.groups)
 
 
 def _about_neighbourhoods(
@@ -490,6 +501,10 @@ def _best_at_the_minimum(
         return Verdict(
             "3.1", NO, np.nan, np.nan, np.nan, "a minimum or plateau after the peak: there is none"
         )
+    hit = float(np.isin(labels.layers, best).mean())
+    if hit > UNDECIDED:
+        needed = f"labels that leave out half of the layers as the best ({1 - hit:.0%} left out)"
+        return _untested("3.1", needed)
     reach = [
         np.abs(best - labels.nearest(layer)).min() / n_blocks
         for layer in (found.layer, found.low, found.high)
@@ -539,8 +554,14 @@ def _peak_forms_early(dynamics: pd.DataFrame | None, n_blocks: int) -> Verdict:
             f"a checkpoint in the first {EARLY_PROGRESS:.0%} of the training and the last one",
         )
     then, error_then = _rise(inside[progress == early.max()].sort_values("layer"))
-    now, error_now = _rise(inside[progress == 1].sort_values("layer"))
-    if now - 2 * error_now <= 0:
+    final = inside[progress == 1].sort_values("layer")
+    now, error_now = _rise(final)
+    rises = _stands_out(final)
+    if rises is None:
+        return _untested(
+            "4.2", "errors above zero of the IDs of the last checkpoint, two layers or more"
+        )
+    if not rises:
         missing = "a peak in the trained network: it has none"
         return Verdict("4.2", NO, np.nan, np.nan, np.nan, missing)
     number = then / now
@@ -611,3 +632,15 @@ def _rise(profile: pd.DataFrame) -> tuple[float, float]:
     errors = profile["id_err"].fillna(0).to_numpy(dtype=float)
     top = int(np.argmax(ids))
     return float(ids[top] - ids[0]), float(np.hypot(errors[top], errors[0]))
+
+
+def _stands_out(profile: pd.DataFrame) -> bool | None:
+    """Whether the first layer is shown not to have the highest ID; None where errors are zero or
+    missing.
+    """
+    errors = profile["id_err"].to_numpy(dtype=float)
+    if len(profile) < 2 or not (errors > 0).all():
+        return None
+    layers = profile["layer"].to_numpy(dtype=int)
+    curve = Curve(layers, profile["id"].to_numpy(dtype=float), np.diag(errors**2))
+    return bool(layers[0] not in best_set(curve))

@@ -34,7 +34,7 @@ def tabled(run: str, cloud: str) -> tuple[str, pd.DataFrame] | None:
     made = {path.name for pattern in (name, "provenance.json") for path in io.find(folder, pattern)}
     if made != {name, "provenance.json"}:
         return None
-    rule = io.read_json(folder / "provenance.json", {}).get("scale_rule")
+    rule = io.read_object(folder / "provenance.json").get("scale_rule")
     table = io.read_table(folder / name)
     if cloud == "trained":
         table = table[table.rule == rule]

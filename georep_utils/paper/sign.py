@@ -196,7 +196,7 @@ def measured_cases(k: int, folder: str | Path | None = None) -> pd.DataFrame:
 def _about(folder: Path) -> dict:
     """The network and the samples of a run, from its provenance."""
     io.note_read(folder / "provenance.json")
-    made = io.read_json(folder / "provenance.json", {})
+    made = io.read_object(folder / "provenance.json")
     return {
         "model": folder.name,
         "dataset": made.get("dataset"),

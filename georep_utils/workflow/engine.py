@@ -29,6 +29,10 @@ def applies(cell, facts: dict[str, bool]) -> bool:
     return True
 
 
+def _not_yet(**_options) -> None:
+    """In place of writing a notebook that is not finished."""
+
+
 class _Client(PapermillNotebookClient):
     def execute_cell(self, cell, cell_index, *args, **kwargs):
         _, _, facts = io.recorded(os.environ[io.RECORD])
@@ -54,6 +58,9 @@ class Engine(NBClientEngine):
         **kwargs,
     ):
         """Execute a notebook as Papermill's own engine does, with another client."""
+        # Papermill would write the whole notebook after each cell, with all its figures. It writes
+        # it once more at the end, or when a cell has failed, and that is all that is needed.
+        nb_man.save = _not_yet
         options = remove_args(["timeout", "startup_timeout", "input_path"], **kwargs)
         options = merge_kwargs(
             options,

@@ -24,7 +24,8 @@ DATA = "text/csv"
 PHONE_WIDTH = 760  # pixels; on narrower pages type in the wide picture would be too small
 DESCRIPTION = 200  # letters of a page's description
 PICTURE = re.compile(r'<img [^>]*src="(?P<path>[^"]*_images/(?P<stem>[^"/]+)\.svg)"[^>]*>')
-PARAGRAPH = re.compile(r"<article.*?<h1.*?</h1>.*?<p>(?P<text>.*?)</p>", re.DOTALL)
+OPENING = re.compile(r"<article.*?<h1.*?</h1>.*?<p>(?P<text>.*?)</p>(?P<rest>.*)", re.DOTALL)
+ITEM = re.compile(r"<li>(.*?)</li>", re.DOTALL)
 TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 BOX = '<div class="scrolls" tabindex="0" role="region" aria-label="{name}">'
 
@@ -67,12 +68,27 @@ def _say_how(cell, picture: str, table: str | None, page: Path, run: str, number
     file = page.parent / "_drawn" / f"{name}.{'svg' if table is None else 'csv'}"
     file.parent.mkdir(exist_ok=True)
     file.write_text(picture if table is None else table, encoding="utf-8")
-    what = "Picture" if table is None else "Data"
-    command = f"python -m georep_utils run {run} --only {page.stem.split('_')[0]}"
-    figure["caption"] += (
-        f"\n\nRun {run}. {what}: {{download}}`{file.name} <_drawn/{file.name}>`."
-        f" Make it again: `{command}`"
-    )
+    figure["caption"] += "\n\n" + how_to_make(run, file, page.parent, page.stem.split("_")[0])
+
+
+def how_to_make(run: str, file: Path, folder: Path, notebook: str = "") -> str:
+    """One line of MyST: the run, what its figure was drawn from, and the command that makes it.
+
+    Parameters
+    ----------
+    file : Path
+        What is offered for download, to a page in `folder`; nothing, where it is missing.
+    notebook : str
+        The number of the notebook; the whole run, if empty.
+    """
+    parts = [f"Run {run}."]
+    if file.is_file():
+        what = "Data" if file.suffix == ".csv" else "Picture"
+        place = os.path.relpath(file, folder)
+        parts.append(f"{what}: {{download}}`{file.name} <{place}>`.")
+    only = f" --only {notebook}" if notebook else ""
+    parts.append(f"Make it again: `python -m georep_utils run {run}{only}`")
+    return " ".join(parts)
 
 
 # -------------------------------------------------------------------------------- after the build
@@ -126,13 +142,21 @@ def _boxed(text: str) -> str:
     )
 
 
+def _words(text: str) -> str:
+    """What a reader sees of html, on one line."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", "", text)).split())
+
+
 def _described(text: str) -> str:
-    """A page with its first sentence as its description."""
-    paragraph = PARAGRAPH.search(text)
-    if paragraph is None or '<meta name="description"' in text:
+    """A page with its first sentence as its description, or the first item that it announces."""
+    opening = OPENING.search(text)
+    if opening is None or '<meta name="description"' in text:
         return text
-    words = " ".join(html.unescape(re.sub(r"<[^>]+>", "", paragraph["text"])).split())
-    sentence = re.split(r"(?<=[.?!])\s", words)[0]
+    sentence = re.split(r"(?<=[.?!])\s", _words(opening["text"]))[0]
+    item = ITEM.search(opening["rest"])
+    if sentence.endswith(":") and item:
+        announced = _words(item[1]).rstrip(";,")
+        sentence = f"{sentence} {announced}"
     if len(sentence) > DESCRIPTION:
         sentence = sentence[:DESCRIPTION].rsplit(" ", 1)[0] + " …"
     meta = f'<meta name="description" content="{html.escape(sentence)}">'

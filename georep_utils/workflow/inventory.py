@@ -33,8 +33,7 @@ def users() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in (io.root() / "data/runs").glob("*/kept/*/*/result.json"):
         run = path.relative_to(io.root() / "data/runs").parts[0]
-        entry = io.read_json(path, {})
-        for read in entry.get("read", {}):
+        for read in io.read_object(path).get("read") or {}:
             parts = Path(read).parts
             if parts[:2] == ("data", "clouds") and len(parts) > 2:
                 found.setdefault(parts[2], set()).add(run)

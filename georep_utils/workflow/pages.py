@@ -15,7 +15,8 @@ Prose can show what a run left in its folder of results, by a comment on a line 
     The caption.
     -->
 
-The csv becomes a table, the picture a figure with these options. Where the run has not left the
+The csv becomes a table, the picture a figure with these options; `first_page-narrow.svg` beside it
+is shown on phones, and `first_page-data.csv` is offered below it. Where the run has not left the
 file, one sentence says which run makes it. What is written from code or run files has a name:
 
     <!-- made: parameter-reference -->
@@ -46,7 +47,7 @@ from georep_utils import io
 from georep_utils.io import REPOSITORY, UserError, atomic
 from georep_utils.workflow import reference
 from georep_utils.workflow.engine import LEFT_OUT
-from georep_utils.workflow.finish import finish, prepare
+from georep_utils.workflow.finish import finish, how_to_make, prepare
 from georep_utils.workflow.runs import Parameter, notebook_file, read_run, run_files
 
 WIDTH = 88  # characters of a line of code on a page
@@ -254,11 +255,11 @@ def _build(build: Path, made: Mapping[str, str]) -> Path:
     key = _key(source, narrow)
     html = build / "html"
     finished = build / f"html-{key[:12]}"
-    if io.read_json(build / "built.json", {}).get("key") == key and (html / "index.html").is_file():
+    if io.read_object(build / "built.json").get("key") == key and (html / "index.html").is_file():
         print("the book is up to date", flush=True)
         shutil.rmtree(build / "next")
         return html
-    _sphinx(source, build)
+    run_jupyter_book(source, build)
     finish(build / "next/output/_build/html", narrow)
     shutil.rmtree(finished, ignore_errors=True)
     (build / "next/output/_build/html").rename(finished)
@@ -275,7 +276,7 @@ def stage(toc: Mapping, source: Path, made: Mapping[str, str]) -> dict[str, str]
     """Copy everything that the book shows below `source`; the pictures for phones, by name."""
     source.mkdir(parents=True)
     config = yaml.safe_load((REPOSITORY / "_config.yml").read_text(encoding="utf-8"))
-    config = with_repository(config, _repository())
+    config = with_repository(config, repository())
     (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False))
     (source / "_toc.yml").write_text(yaml.safe_dump(dict(toc), sort_keys=False))
     skipped = shutil.ignore_patterns("runs", "results", ".*")
@@ -299,8 +300,11 @@ def stage(toc: Mapping, source: Path, made: Mapping[str, str]) -> dict[str, str]
     for path in source.rglob("*.md"):
         _complete(path, source, made)
     _loosen_references(source)
-    for path in (source / "book/_results").rglob("*-narrow.svg"):
-        narrow[path.stem.removesuffix("-narrow")] = path.read_text(encoding="utf-8")
+    prose = "\n".join(path.read_text(encoding="utf-8") for path in source.rglob("*.md"))
+    for path in (source / "book").rglob("*-narrow.svg"):
+        stem = path.stem.removesuffix("-narrow")
+        if f"/{stem}.svg" in prose:
+            narrow[stem] = path.read_text(encoding="utf-8")
     return narrow
 
 
@@ -309,7 +313,7 @@ def _complete(path: Path, source: Path, made: Mapping[str, str]) -> None:
     before = path.read_text(encoding="utf-8")
     text = MADE.sub(lambda match: _made(match["name"], made), before)
     if ADDRESS in text:
-        text = text.replace(ADDRESS, _repository())
+        text = text.replace(ADDRESS, repository())
     text = INSERTED.sub(lambda match: _inserted(match, path.parent, source), text)
     if text != before:
         path.write_text(text, encoding="utf-8")
@@ -325,7 +329,7 @@ def _made(name: str, made: Mapping[str, str]) -> str:
     return MADE_HERE[name]()
 
 
-def _repository() -> str:
+def repository() -> str:
     """The address of the repository, from CITATION.cff."""
     about = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
     return about["repository-code"]
@@ -346,27 +350,32 @@ def with_repository(config: Mapping, address: str) -> dict:
     config = dict(config)
     if found is None:
         return config
-    buttons = ("use_repository_button", "use_issues_button", "use_edit_page_button")
-    html = dict(config.get("html", {})) | dict.fromkeys(buttons, True)
-    launch = dict(config.get("launch_buttons", {}))
-    launch |= {"binderhub_url": "https://mybinder.org"}
-    launch |= {"colab_url": "https://colab.research.google.com"}
     edit = (
         f"https://github.com/{found['owner']}/{found['name']}/edit/main/"
         "{% if pagename.startswith('book/runs/') %}"
         "notebooks/{{ pagename.split('/')[-1] }}.py"
         "{% else %}{{ file_name }}{% endif %}"
     )
+    # Among the options of the theme, because those of _config.yml take the place of what Jupyter
+    # Book would make of `repository` and `launch_buttons`.
+    options = {
+        "repository_url": address,
+        "repository_branch": LAUNCHED,
+        "use_repository_button": True,
+        "use_issues_button": True,
+        "use_edit_page_button": True,
+        "launch_buttons": {
+            "notebook_interface": "jupyterlab",
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+        },
+    }
     context = {"edit_page_url_template": edit, "edit_page_provider_name": "GitHub"}
     sphinx = dict(config.get("sphinx", {}))
     settings = dict(sphinx.get("config", {}))
-    settings["html_context"] = dict(settings.get("html_context", {})) | context
-    return config | {
-        "repository": {"url": address, "branch": LAUNCHED},
-        "html": html,
-        "launch_buttons": launch,
-        "sphinx": sphinx | {"config": settings},
-    }
+    for name, more in {"html_theme_options": options, "html_context": context}.items():
+        settings[name] = dict(settings.get(name, {})) | more
+    return config | {"sphinx": sphinx | {"config": settings}}
 
 
 def _inserted(match: re.Match, folder: Path, source: Path) -> str:
@@ -384,10 +393,13 @@ def _inserted(match: re.Match, folder: Path, source: Path) -> str:
     target = source / "book/_results" / short
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(found, target)
-    phone = found.with_name(f"{found.stem}-narrow{found.suffix}")
-    if phone.is_file():
-        shutil.copyfile(phone, target.with_name(phone.name))
-    return f"```{{figure}} {os.path.relpath(target, folder)}\n{match['options'].strip()}\n```"
+    for ending in ("-narrow.svg", "-data.csv"):
+        beside = found.with_name(found.stem + ending)
+        if beside.is_file():
+            shutil.copyfile(beside, target.with_name(beside.name))
+    about = how_to_make(short.split("/")[0], target.with_name(f"{found.stem}-data.csv"), folder)
+    options = match["options"].strip()
+    return f"```{{figure}} {os.path.relpath(target, folder)}\n{options}\n\n{about}\n```"
 
 
 def _result(short: str) -> Path | None:
@@ -475,18 +487,19 @@ def _labels_of_runs() -> set[str]:
 
 
 def _key(source: Path, narrow: Mapping[str, str]) -> str:
-    """What the html depends on: staged files, pictures, the programs that build it, its code."""
+    """What the html depends on: staged files and pictures, the programs that build it, its code."""
     files = sorted(path for path in source.rglob("*") if path.is_file())
     content = [[str(path.relative_to(source)), io.file_digest(path)] for path in files]
     versions = {name: version(name) for name in BUILT_WITH}
     return io.digest(content, dict(narrow), versions, io.code_digest(*CODE_OF_PAGES))
 
 
-def _sphinx(source: Path, build: Path) -> None:
-    """Run Jupyter Book; RuntimeError for any warning or error."""
+def run_jupyter_book(source: Path, build: Path, builder: str = "html") -> None:
+    """Build staged sources into next/output below `build`; RuntimeError for any warning."""
     program = str(Path(sys.executable).with_name("jupyter-book"))
     output = build / "next/output"
     options = ["--path-output", str(output), "--all", "-n", "-W", "--keep-going"]
+    options += ["--builder", builder]
     done = subprocess.run(
         [program, "build", str(source), *options],
         text=True,

@@ -49,7 +49,7 @@ EFFECTS = {
 }
 TRAINING = "00_train_mini_igpt"  # is shown, and not run with the book
 READS_A_MODEL = ("02_extract", "06_training_dynamics", "11_listening_places")
-READS_A_MODEL += ("16_language_controls",)
+READS_A_MODEL += ("18_language_controls",)
 CHANGES_A_CLOUD = frozenset(
     """model checkpoint checkpoints model_options dataset split n_per_class n_samples
     dataset_options site sites pool pools dtype control_seed control_seeds
@@ -66,10 +66,11 @@ CHANGES_NO_NUMBER = frozenset(
 
 UNITS = {
     "N/n": "decimations decimation",
-    "points": "n n_embedded local_points rows_per_task largest_n",
-    "samples": "n_per_class n_samples batch_size samples_per_task probe_samples rank_samples",
+    "points": "n n_points n_embedded local_points rows_per_task largest_n",
+    "samples": "n_per_class n_samples n_queries batch_size samples_per_task probe_samples "
+    "rank_samples",
     "tokens": "batch_tokens",
-    "neighbours": "k data_k label_k robustness_k deeper_k maxk",
+    "neighbours": "k n_near data_k label_k robustness_k deeper_k maxk",
     "rank": "range_max",
     "dimensions": "ball_dimensions embedded_dimension noisy_dimension gaussian_dimensions",
     "features": "ambient d_model",

@@ -56,8 +56,8 @@ def run_files() -> dict[str, Path]:
     """Every run file by the name of its run: of the repository, of elsewhere, and of variants."""
     found = repository_run_files()
     for folder in sorted((io.root() / "data/runs").glob("*")):
-        registered = io.read_json(folder / "run.json", {}).get("path")
-        if registered and Path(registered).is_file():
+        registered = io.read_object(folder / "run.json").get("path")
+        if isinstance(registered, str) and Path(registered).is_file():
             found.setdefault(folder.name, Path(registered))
         elif (folder / "run.yml").is_file():
             found.setdefault(folder.name, folder / "run.yml")

@@ -498,7 +498,7 @@ def _failure(
 def stale_pages(run: Mapping) -> dict[str, str]:
     """Pages of a run that no longer agree with their inputs: notebook -> why, in a few words."""
     paths = RunPaths(run["name"])
-    overrides = io.read_json(paths.work / "overrides.json", {})
+    overrides = io.read_object(paths.work / "overrides.json")
     try:
         given = parameters_of(run, overrides)
     except UserError as error:
