@@ -344,19 +344,19 @@ maps = {}
 rows = []
 for name, path in tables.items():
     pair = io.read_table(path)
-    both = io.read_table(path.with_name("comparison.csv"))
+    measures = io.read_table(path.with_name("comparison.csv"))
     maps[name] = pair.pivot(
         index="first_layer", columns="second_layer", values="overlap"
     )
     place = pair.loc[pair.overlap.idxmax()]
-    imbalance = both[["forward", "backward"]].median()
+    imbalance = measures[["forward", "backward"]].median()
     rows.append(
-        {"pair": name, "first": both["first"][0], "second": both["second"][0]}
+        {"pair": name, "first": measures["first"][0], "second": measures["second"][0]}
         | {"N": int(pair.n_samples[0]), "highest": place.overlap}
         | {"of layers": f"{place.first_layer:.0f}, {place.second_layer:.0f}"}
-        | {"chance": pair.chance[0], "most by chance": both.overlap_chance.max()}
+        | {"chance": pair.chance[0], "most by chance": measures.overlap_chance.max()}
         | {"forward": imbalance.forward, "backward": imbalance.backward}
-        | {"CKA, highest": both.cka.max()}
+        | {"CKA, highest": measures.cka.max()}
     )
 pd.DataFrame(rows).set_index("pair").round(4)
 
