@@ -36,7 +36,10 @@ errors = 3.0  # at least 0 | Standard errors of ours by which a number may be of
 share_to_agree = 0.9  # between 0 and 1 | Share of a model's numbers that must agree.
 max_tolerance = 0.1  # between 0 and 1 | Tolerance that proves nothing, over height.
 k = 10  # at least 1 | Neighbours of the overlaps.
-front = ["igpt-mini"]  # | Runs in the first page's figure; without these, the first.
+front = [
+    "smollm2-135m",
+    "igpt-mini",
+]  # | Runs in the first page's figure; without these, the first.
 
 # %%
 from pathlib import Path
