@@ -63,8 +63,9 @@ pd.set_option("display.max_colwidth", None)  # a text is shown whole
 # A language model, a vision transformer on two kinds of pictures, and a model of antibodies. None
 # of them was read in the paper. They were chosen because they can be had by anyone, run on two
 # cores, and differ in everything: what they read, how they were trained, and how many blocks they
-# have. Beside them stands the small ImageGPT of this book, on all of its images. The columns `weights` and `inputs` are the first letters of the SHA-256 digests of what
-# was read; a note on weights that are not quite the hub's stands behind the model's name.
+# have. Beside them stands the small ImageGPT of this book, on all of its images. The columns
+# `weights` and `inputs` are the first letters of the SHA-256 digests of what was read; a note on
+# weights that are not quite the hub's stands behind the model's name.
 
 # %%
 of_runs, left_out = evidence.of_runs({}, results)
