@@ -192,7 +192,10 @@ note = (
 
 # %% mystnb={"figure": {"name": "{{run}}-fig-sign", "caption": "Rank correlation of intrinsic dimension and label overlap over the layers, a point a network and set of labels, against the share of the labels that the input gives. Bars are 95 % intervals for curves as smooth as these. Under the hypothesis points rise from the lower left to the upper right. Points in the grey field have no share: their input was not measured."}, "image": {"alt": "Correlation of dimension and label overlap against the share of labels given by the input"}}
 sign_figure = figures.meaning(named, note)
-io.write_figure(io.RunPaths(run).results / "meaning.svg", sign_figure)
+kept_in = io.RunPaths(run).results
+io.write_figure(kept_in / "meaning.svg", sign_figure)
+io.write_figure(kept_in / "meaning-narrow.svg", figures.narrow(sign_figure))
+io.write_table(kept_in / "meaning-data.csv", named)
 sign_figure
 
 # %% [markdown]

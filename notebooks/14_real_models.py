@@ -35,6 +35,7 @@ models = [
     "dinov2-small",
     "dinov2-small-fashion",
     "antiberty",
+    "igpt-mini-all",
 ]  # | Runs of this chapter, as far as they left tables.
 pairs = [
     "compare-igpt-mini",
@@ -62,8 +63,9 @@ pd.set_option("display.max_colwidth", None)  # a text is shown whole
 # A language model, a vision transformer on two kinds of pictures, and a model of antibodies. None
 # of them was read in the paper. They were chosen because they can be had by anyone, run on two
 # cores, and differ in everything: what they read, how they were trained, and how many blocks they
-# have. The columns `weights` and `inputs` are the first letters of the SHA-256 digests of what
-# was read; a note on weights that are not quite the hub's stands behind the model's name.
+# have. Beside them stands the small ImageGPT of this book, on all of its images. The columns
+# `weights` and `inputs` are the first letters of the SHA-256 digests of what was read; a note on
+# weights that are not quite the hub's stands behind the model's name.
 
 # %%
 of_runs, left_out = evidence.of_runs({}, results)
@@ -78,7 +80,6 @@ for one in networks:
     n_untrained = one.untrained.control.nunique() if one.untrained is not None else 0
     facts[one.model] = {
         "model": about["model"],
-        "family": one.family,
         "blocks": one.n_blocks,
         "N": f"{one.n_samples:,}",
         "untrained": n_untrained,
@@ -145,7 +146,7 @@ figures.runs_with_controls(ids, bands, given, marks, "intrinsic dimension", note
 
 # %% tags=["only-some"]
 columns = ["kind", "peak_layer", "layer", "low", "high", "p_value", "visible"]
-found[columns].astype(object).fillna("–")
+found[columns].round(3).astype(object).fillna("–")
 
 # %% [markdown] tags=["only-some"]
 # ### At other scales
@@ -227,9 +228,11 @@ for number in range(3):
     io.note_facts(**{f"pictures_{number}": len(drawn) > number})
 
 # %% tags=["only-texts_shown"]
+wide = "white-space: normal; min-width: 9rem; text-align: left"
+long_texts = {"selector": "td", "props": wide}
 for name, path in written.items():
-    nearest = io.read_table(path).rename_axis(name)
-    display(nearest)
+    nearest = io.read_table(path).head(3).T.rename_axis(name)
+    display(nearest.style.format(escape="html").set_table_styles([long_texts]))
 
 # %% tags=["hide-input", "only-pictures_0"] mystnb={"figure": {"name": "{{run}}-fig-real-pictures", "caption": "Queries and their five nearest neighbours at the first layer, in the middle and at the final norm, for the first model of pictures above. The small print below the pictures names it."}, "image": {"alt": "Rows of pictures: a query followed by its nearest neighbours, for three layers of a vision transformer"}}
 first_drawn = list(drawn.values())[:1]
@@ -344,19 +347,19 @@ maps = {}
 rows = []
 for name, path in tables.items():
     pair = io.read_table(path)
-    both = io.read_table(path.with_name("comparison.csv"))
+    measures = io.read_table(path.with_name("comparison.csv"))
     maps[name] = pair.pivot(
         index="first_layer", columns="second_layer", values="overlap"
     )
     place = pair.loc[pair.overlap.idxmax()]
-    imbalance = both[["forward", "backward"]].median()
+    imbalance = measures[["forward", "backward"]].median()
     rows.append(
-        {"pair": name, "first": both["first"][0], "second": both["second"][0]}
+        {"pair": name, "first": measures["first"][0], "second": measures["second"][0]}
         | {"N": int(pair.n_samples[0]), "highest": place.overlap}
         | {"of layers": f"{place.first_layer:.0f}, {place.second_layer:.0f}"}
-        | {"chance": pair.chance[0], "most by chance": both.overlap_chance.max()}
+        | {"chance": pair.chance[0], "most by chance": measures.overlap_chance.max()}
         | {"forward": imbalance.forward, "backward": imbalance.backward}
-        | {"CKA, highest": both.cka.max()}
+        | {"CKA, highest": measures.cka.max()}
     )
 pd.DataFrame(rows).set_index("pair").round(4)
 

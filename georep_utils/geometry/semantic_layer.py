@@ -198,7 +198,8 @@ def layer_scatter(ids: np.ndarray) -> float:
 
     The second difference of the logarithm has the variance of six independent errors. The median
     of its absolute value ignores the few layers where the profile itself bends; elsewhere a bend
-    makes the result larger, never smaller.
+    makes the result larger, never smaller. Errors that neighbouring layers share do the opposite:
+    with a correlation of .9 between neighbours the result is about a quarter of their size.
 
     Parameters
     ----------
