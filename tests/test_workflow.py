@@ -90,6 +90,7 @@ TOC = {
     "parts": [
         {
             "caption": "Tiny",
+            "numbered": 2,
             "chapters": [{"file": "book/runs/tiny/01_count"}, {"file": "book/runs/tiny/02_sum"}],
         },
         {"caption": "Your turn", "chapters": [{"file": "book/runs/training/00_shown"}]},
@@ -111,6 +112,8 @@ def build_repository(root: Path) -> None:
     (root / "notebooks/runs/tiny.yml").write_text(yaml.safe_dump(RUN))
     (root / "_toc.yml").write_text(yaml.safe_dump(TOC))
     (root / "_config.yml").write_text(CONFIG)
+    shutil.copyfile(REPOSITORY / "CITATION.cff", root / "CITATION.cff")
+    shutil.copytree(REPOSITORY / "book/reference", root / "book/reference")
     (root / "book/index.md").write_text("# A tiny book\n\nSee {ref}`the sum <tiny-sum>`.\n")
 
 
