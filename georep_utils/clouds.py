@@ -462,7 +462,8 @@ def same_samples(a: Cloud, b: Cloud) -> str:
 
     The digest of the data settles it where both have one and they agree. Two networks may read one
     sample in two forms, as 14 x 14 tokens and as an image file: then the names of the samples (of
-    numbered files, the numbers) and their classes have to agree. Arrays that were brought have no names, only classes.
+    numbered files, the numbers) and their classes have to agree. Arrays that were brought have no
+    names, only classes.
 
     Returns
     -------
