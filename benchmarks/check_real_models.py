@@ -33,7 +33,9 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from georep_utils import clouds, io
+from georep_utils.data import datasets
 from georep_utils.geometry import overlap, scaling
+from georep_utils.geometry.neighbors import nearest_neighbors
 from georep_utils.workflow import runs
 
 SAMPLES = 100  # that pass through the model again
@@ -123,40 +125,31 @@ def largest_difference(cloud: clouds.Cloud, given: dict, inputs: list) -> float:
 
 def geometry(cloud: clouds.Cloud) -> tuple[float, float]:
     """Largest differences from DADApy, of an overlap (absolute) and of a dimension (relative)."""
-    rows = np.random.default_rng(0).permutation(cloud.n_samples)[:POINTS]
+    # Copies have no order among each other: of samples that repeat an earlier one none is taken.
+    different = scaling.drop_duplicates(np.asarray(cloud[cloud.layers[0]]))[2]
+    rows = np.sort(np.random.default_rng(0).permutation(different)[:POINTS])
     ids = []
     overlaps = []
     before = None
     for layer in cloud.layers:
-        X = np.asarray(cloud[layer][np.sort(rows)], dtype=np.float64)
-        X = X[scaling.drop_duplicates(X)[2]] if layer == 0 else X
-        data = Data(X, maxk=K)
+        X = np.asarray(cloud[layer][rows])
+        near = nearest_neighbors(X, maxk=K, range_max=2)
+        data = Data(X.astype(np.float64), maxk=K)
         data.compute_distances()
-        if (data.distances[:, 1] > 0).all():
-            theirs, _, _ = data.compute_id_2NN(mu_fraction=0.98)
-            ours = scaling.twonn_scaling(X.astype(np.float32), decimations=[1]).id[0]
-            ids.append(abs(ours / theirs - 1))
-        if before is not None and len(before.indices) == len(X):
-            theirs = MetricComparisons(
-                distances=(data.distances, data.dist_indices), maxk=K
-            ).return_data_overlap(dist_indices=before.indices, k=K)
-            near = overlap_tables(X)
+        theirs, _, _ = data.compute_id_2NN(mu_fraction=0.98)
+        ours = scaling.twonn_scaling(X, decimations=[1]).id[0]
+        ids.append(abs(ours / theirs - 1))
+        if before is not None:
+            tables = (data.distances, data.dist_indices)
+            comparison = MetricComparisons(distances=tables, maxk=K)
+            theirs = comparison.return_data_overlap(dist_indices=before.indices, k=K)
             overlaps.append(abs(overlap.data_overlap(near, before, K) - theirs))
-        before = overlap_tables(X)
+        before = near
     return max(overlaps), max(ids)
-
-
-def overlap_tables(X: np.ndarray):
-    """The book's neighbours of some points."""
-    from georep_utils.geometry.neighbors import nearest_neighbors
-
-    return nearest_neighbors(X.astype(np.float32), maxk=K, range_max=2)
 
 
 def samples_of(given: dict) -> list:
     """The samples of a run, as its data set gives them."""
-    from georep_utils.data import datasets
-
     options = given["dataset_options"]
     data = datasets.load(given["dataset"], given["split"], None, given["data_dir"], **options)
     return list(data.inputs)

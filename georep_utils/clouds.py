@@ -461,8 +461,8 @@ def same_samples(a: Cloud, b: Cloud) -> str:
     """By what two clouds are known to hold the same samples in the same order.
 
     The digest of the data settles it where both have one and they agree. Two networks may read one
-    sample in two forms, as 14 x 14 tokens and as an image file: then the names of the samples and
-    their classes have to agree. Arrays that were brought have no names, only classes.
+    sample in two forms, as 14 x 14 tokens and as an image file: then the names of the samples (of
+    numbered files, the numbers) and their classes have to agree. Arrays that were brought have no names, only classes.
 
     Returns
     -------
@@ -482,7 +482,7 @@ def same_samples(a: Cloud, b: Cloud) -> str:
     labels = [cloud.side("labels") for cloud in (a, b)]
     both_named = all(values is not None for values in ids)
     both_labelled = all(values is not None for values in labels)
-    if both_named and not np.array_equal(*ids):
+    if both_named and not np.array_equal(*map(_names, ids)):
         raise UserError(f"{_other_samples(a, b)}: their names differ")
     if both_labelled and not _same_classes(*labels):
         raise UserError(f"{_other_samples(a, b)}: their classes differ")
@@ -492,6 +492,14 @@ def same_samples(a: Cloud, b: Cloud) -> str:
         # Without classes the names are all there is, and plain numbers would fit any data.
         raise UserError(f"{_other_samples(a, b)}: the digests of their data differ")
     return "classes" if both_labelled else "number"
+
+
+def _names(ids: np.ndarray) -> np.ndarray:
+    """What samples are called; of numbered files, such as 0-coat/00019.png, their numbers."""
+    stems = [Path(str(name)).stem for name in ids]
+    if all(stem.isdecimal() for stem in stems):
+        return np.array([int(stem) for stem in stems])
+    return ids
 
 
 def _other_samples(a: Cloud, b: Cloud) -> str:

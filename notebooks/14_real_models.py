@@ -258,6 +258,22 @@ io.note_facts(controlled=len(in_words) > 0)
 # %% tags=["hide-input", "only-controlled"] mystnb={"figure": {"name": "{{run}}-fig-real-words", "caption": "Intrinsic dimension and label overlap of a language model against relative depth: texts as written, with their words shuffled, and of random words; and texts as written without the first token, and at the last token. A feature that random words have, too, does not come from what the texts say."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth for texts as written and for controls without order"}}
 figures.language_controls(in_words, k, note)
 
+# %% tags=["hide-input"]
+plain = Path(results) / "agreement/agreement.csv"
+io.note_facts(checked=plain.is_file())
+
+# %% [markdown] tags=["only-checked"]
+# ## Against plain code
+#
+# Are these the models' representations? `benchmarks/check_real_models.py` passes some samples once
+# more through each model as its library loads it, one at a time, and takes the mean over the tokens
+# in numpy; overlaps and dimensions are computed again by DADApy. The largest differences, relative
+# for representations and dimensions:
+
+# %% tags=["only-checked"]
+against_plain = io.read_table(plain).set_index("run")
+against_plain.map("{:.2g}".format)
+
 # %% [markdown] tags=["only-some"]
 # ## Read before
 #

@@ -127,6 +127,12 @@ def test_one_image_in_two_forms_is_the_same_sample(tmp_path):
     again = made(tmp_path / "c", "x", [3, 5, 8, 9], [0, 0, 1, 1])
     assert clouds.same_samples(tokens, again) == "digest of the data"
     assert clouds.same_samples(tokens, files) == "names and classes"
+    paths = ["b/00003.png", "b/00005.png", "a/00008.png", "a/00009.png"]
+    numbered = made(tmp_path / "g", "y", paths, [1, 1, 0, 0])
+    assert clouds.same_samples(tokens, numbered) == "names and classes"
+    other = made(tmp_path / "h", "y", [*paths[:3], "a/00010.png"], [1, 1, 0, 0])
+    with pytest.raises(UserError, match="their names differ"):
+        clouds.same_samples(tokens, other)
     with pytest.raises(UserError, match="their names differ"):
         clouds.same_samples(tokens, made(tmp_path / "d", "y", [3, 5, 8, 10], [0, 0, 1, 1]))
     with pytest.raises(UserError, match="their classes differ"):
