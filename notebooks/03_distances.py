@@ -189,6 +189,7 @@ pictures = previews.pictures(data, np.stack(nearest, axis=1))
 note = f"{run}: {trained.model}, {trained.dataset}, N = {n:,}; measured here"
 near_pictures = figures.neighbour_pictures(pictures, depths, note)
 io.write_figure(paths.results / "neighbours.svg", near_pictures)
+io.write_figure(paths.results / "neighbours-narrow.svg", figures.narrow(near_pictures))
 near_pictures
 
 # %% tags=["only-text"]

@@ -48,7 +48,7 @@ k = 10  # at least 1 | Neighbours of the overlaps.
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import SVG, display
+from IPython.display import display
 from myst_nb import glue
 
 from georep_utils import figures, io
@@ -222,7 +222,23 @@ figures.runs_with_controls(kept, nothing, nothing, {}, label, note)
 written = {name: Path(results) / name / "neighbours.csv" for name in facts}
 written = {name: path for name, path in written.items() if path.is_file()}
 drawn = {name: Path(results) / name / "neighbours.svg" for name in facts}
-drawn = {name: path for name, path in drawn.items() if path.is_file()}
+drawn = {
+    name: path
+    for name, path in drawn.items()
+    if path.is_file() and path.with_name("neighbours-narrow.svg").is_file()
+}
+
+
+def kept_picture(path):
+    """A picture that a run left, for wide pages and for phones."""
+    slim = path.with_name(f"{path.stem}-narrow.svg")
+    io.note_read(path)
+    io.note_read(slim)
+    display(
+        {"image/svg+xml": path.read_text(), figures.PHONE: slim.read_text()}, raw=True
+    )
+
+
 io.note_facts(texts_shown=len(written) > 0)
 for number in range(3):
     io.note_facts(**{f"pictures_{number}": len(drawn) > number})
@@ -235,14 +251,10 @@ for name, path in written.items():
     display(nearest.style.format(escape="html").set_table_styles([long_texts]))
 
 # %% tags=["hide-input", "only-pictures_0"] mystnb={"figure": {"name": "{{run}}-fig-real-pictures", "caption": "Queries and their five nearest neighbours at the first layer, in the middle and at the final norm, for the first model of pictures above. The small print below the pictures names it."}, "image": {"alt": "Rows of pictures: a query followed by its nearest neighbours, for three layers of a vision transformer"}}
-first_drawn = list(drawn.values())[:1]
-io.note_read(*first_drawn)
-SVG(filename=first_drawn[0])
+kept_picture(list(drawn.values())[0])
 
 # %% tags=["hide-input", "only-pictures_1"] mystnb={"figure": {"name": "{{run}}-fig-real-pictures-2", "caption": "The same for the second model of pictures."}, "image": {"alt": "Rows of pictures: a query followed by its nearest neighbours, for three layers of a vision transformer, on other data"}}
-second_drawn = list(drawn.values())[1:2]
-io.note_read(*second_drawn)
-SVG(filename=second_drawn[0])
+kept_picture(list(drawn.values())[1])
 
 # %% tags=["hide-input"]
 in_words = comparison.tables("language_controls.csv", results)

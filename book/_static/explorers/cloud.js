@@ -161,7 +161,7 @@
     };
 
     shown.append(summary, legend, chart.element,
-      E.el("div", { class: "x-wide", tabindex: 0, role: "region", "aria-label": "numbers of the curves" }, table), link);
+      E.el("div", { class: "x-wide scrolls", tabindex: 0, role: "region", "aria-label": "numbers of the curves" }, table), link);
     section.append(
       E.el("div", { class: "x-file" },
         E.el("label", { for: id }, "A .npy file: choose it here, or drop it on this frame."), input),

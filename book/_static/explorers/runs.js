@@ -123,7 +123,7 @@
       }, ...ks.map((number) => E.el("option", { value: number, selected: number === k }, String(number))));
       return E.el("div", { class: "x-select x-short" }, E.el("label", { for: id }, "neighbours k of the overlaps"), select);
     };
-    section.append(E.el("div", { class: "x-wide" }, table));
+    section.append(E.el("div", { class: "x-wide scrolls", tabindex: 0, role: "region", "aria-label": "runs to choose from" }, table));
     if (ks.length > 1) section.append(pickK());
     section.append(...panels.map((p) => p.element));
     choices();
