@@ -2271,8 +2271,8 @@ def meaning(cases: pd.DataFrame, note: str = "") -> Figure:
     axis.set_xlim(float(places.min()) - 0.04, high)
     if len(unknown):
         axis.axvspan(float(places.min()) - 0.04, low - 0.06, color="black", alpha=0.06, lw=0)
-        place = {"ha": "left", "va": "top", "fontsize": SMALL, "color": "#555555"}
-        axis.text(float(places.min()) - 0.03, -0.93, "input not measured", **place)
+        place = {"ha": "left", "va": "bottom", "fontsize": SMALL, "color": "#555555"}
+        axis.text(float(places.min()) - 0.03, 0.02, "input not measured", **place)
     _legend(axis, columns=3)
     return _note(figure, note)
 
