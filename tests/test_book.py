@@ -169,7 +169,8 @@ return [document.URL, ...entries];
 # Colours change at once, so that none is looked at on its way from one theme to the other.
 STILL = """
 const style = document.createElement('style');
-style.textContent = '*, ::before, ::after { transition: none !important; animation: none !important }';
+const none = 'transition: none !important; animation: none !important';
+style.textContent = `*, ::before, ::after { ${none} }`;
 document.head.append(style);
 """
 
