@@ -27,6 +27,8 @@ PICTURE = re.compile(r'<img [^>]*src="(?P<path>[^"]*_images/(?P<stem>[^"/]+)\.sv
 OPENING = re.compile(r"<article.*?<h1.*?</h1>.*?<p>(?P<text>.*?)</p>(?P<rest>.*)", re.DOTALL)
 ITEM = re.compile(r"<li>(.*?)</li>", re.DOTALL)
 TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
+# Sphinx calls a bibliography a list, but not its entries list items: then it is better none.
+NO_LIST = '<div role="list" class="citation-list">'
 BOX = '<div class="scrolls" tabindex="0" role="region" aria-label="{name}">'
 
 
@@ -111,7 +113,7 @@ def finish(built: Path, narrow: Mapping[str, str]) -> None:
     for page in built.rglob("*.html"):
         before = page.read_text(encoding="utf-8")
         text = PICTURE.sub(lambda image: _by_width(image, narrow, used), before)
-        text = _described(_boxed(text))
+        text = _described(_boxed(text)).replace(NO_LIST, NO_LIST.replace(' role="list"', ""))
         if text != before:
             page.write_text(text, encoding="utf-8")
     for stem in used:
