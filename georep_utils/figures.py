@@ -2149,21 +2149,39 @@ def layer_maps(
     if high is None:
         high = max(float(table.to_numpy().max()) for table in maps.values())
     for axis, (title, table) in zip(axes[0], maps.items(), strict=True):
-        picture = axis.imshow(
-            table.T, origin="lower", aspect="auto", interpolation="none", vmin=low, vmax=high
-        )
-        for which, layers in (("x", table.index), ("y", table.columns)):
-            every = max(1, -(-len(layers) // 7))
-            places = range(0, len(layers), every)
-            getattr(axis, f"set_{which}ticks")(places, [str(layer) for layer in layers[::every]])
-        axis.set(xlabel=f"layer of {_text(first)}", ylabel=f"layer of {_text(second)}")
-        axis.set_title(_text(title), loc="left")
         found = table.idxmax(axis=1) if best == "highest" else table.idxmin(axis=1)
-        places = table.columns.get_indexer(found)
-        axis.plot(range(len(table)), places, "o", color="white", mec="black", ms=4)
+        names = (f"layer of {_text(first)}", f"layer of {_text(second)}")
+        picture = _map_of_layers(axis, table, found, title, names, (low, high))
     bar = figure.colorbar(picture, ax=list(axes[0]), pad=0.01, aspect=30)
     bar.set_label(label)
     return _note(figure, note)
+
+
+def _map_of_layers(
+    axis: Axes,
+    table: pd.DataFrame,
+    found: pd.Series,
+    title: str,
+    names: tuple[str, str],
+    limits: tuple[float | None, float | None],
+):
+    """One measure for all pairs of layers of two clouds, the first from left to right.
+
+    found: for each layer of the first, the layer of the second that gets a dot. names: of the axes.
+    """
+    low, high = limits
+    picture = axis.imshow(
+        table.T, origin="lower", aspect="auto", interpolation="none", vmin=low, vmax=high
+    )
+    for which, layers in (("x", table.index), ("y", table.columns)):
+        every = max(1, -(-len(layers) // 7))
+        places = range(0, len(layers), every)
+        getattr(axis, f"set_{which}ticks")(places, [str(layer) for layer in layers[::every]])
+    axis.set(xlabel=names[0], ylabel=names[1])
+    axis.set_title(_text(title), loc="left")
+    places = table.columns.get_indexer(found)
+    axis.plot(range(len(table)), places, "o", color="white", mec="black", ms=4)
+    return picture
 
 
 @_keeps_tables
@@ -2355,15 +2373,8 @@ def overlap_maps(maps: Mapping[str, pd.DataFrame], k: int, note: str = "") -> Fi
     """
     figure, axes = _panel_for_each(len(maps), height=3.4)
     for axis, (name, table) in zip(axes, maps.items(), strict=True):
-        picture = axis.imshow(table.T, origin="lower", aspect="auto", interpolation="none", vmin=0)
-        for which, layers in (("x", table.index), ("y", table.columns)):
-            every = max(1, -(-len(layers) // 7))
-            places = range(0, len(layers), every)
-            getattr(axis, f"set_{which}ticks")(places, [str(layer) for layer in layers[::every]])
-        axis.set(xlabel="layer of the first", ylabel="layer of the second")
-        axis.set_title(_text(name), loc="left")
-        places = table.columns.get_indexer(table.idxmax(axis=1))
-        axis.plot(range(len(table)), places, "o", color="white", mec="black", ms=4)
+        names = ("layer of the first", "layer of the second")
+        picture = _map_of_layers(axis, table, table.idxmax(axis=1), name, names, (0, None))
         figure.colorbar(picture, ax=axis, pad=0.02, label=rf"$\chi^{{l,m}}_{{{k}}}$")
     return _note(figure, note)
 
