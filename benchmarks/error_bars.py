@@ -168,13 +168,11 @@ def _leaving_out(searched: Searched, statistic: Callable) -> dict[str, float]:
     distances = searched.table.distances[:, 1:]
     for g in range(resampling.N_GROUPS):
         rows = np.flatnonzero(searched.groups != g)
-        fixed.append(statistic(resampling.Half(rows, indices[rows, :K], distances[rows, :K])))
+        nearest = np.tile(np.arange(K), (len(rows), 1))
+        fixed.append(statistic(resampling.Half(rows, nearest, indices, distances)))
         # The neighbours that are left come first, nearest first.
         left = np.argsort(searched.groups[indices[rows]] == g, axis=1, kind="stable")[:, :K]
-        near = np.take_along_axis(indices[rows], left, 1)
-        anew.append(
-            statistic(resampling.Half(rows, near, np.take_along_axis(distances[rows], left, 1)))
-        )
+        anew.append(statistic(resampling.Half(rows, left, indices, distances)))
     return {
         "groups, fixed neighbours": _leave_one_out(fixed),
         "groups, neighbours anew": _leave_one_out(anew),

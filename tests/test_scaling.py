@@ -139,6 +139,8 @@ def test_duplicates_are_dropped_with_their_labels_or_counted_never_hidden():
 
 
 def test_zeros_of_either_sign_are_the_same_number():
+    assert n_different(np.zeros((0, 3))) == 0
+    assert n_different(np.array([[1, 2], [1, 2]])) == 1
     assert n_different(np.array([[0.0, 1.0], [-0.0, 1.0], [0.0, 2.0]])) == 2
 
 

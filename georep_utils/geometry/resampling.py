@@ -34,12 +34,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
+from georep_utils.geometry.half_kernels import count_shared, first_inside
 from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
 from georep_utils.io import UserError
 
@@ -57,13 +58,24 @@ SEARCHED = 24  # neighbours of a decimated subset: a half lacks two of them once
 class Half:
     """One half of the samples and their nearest neighbours within it.
 
-    rows: (m,) sample numbers; indices: (m, k) sample numbers of the neighbours, nearest first;
-    distances: (m, k).
+    rows: (m,) sample numbers; columns: (m, k) where their neighbours stand among those of all
+    samples, `all_indices` and `all_distances` (N, stored).
     """
 
     rows: np.ndarray
-    indices: np.ndarray
-    distances: np.ndarray
+    columns: np.ndarray
+    all_indices: np.ndarray
+    all_distances: np.ndarray
+
+    @cached_property
+    def indices(self) -> np.ndarray:
+        """Sample numbers (m, k) of the neighbours, nearest first."""
+        return self.all_indices[self.rows[:, None], self.columns]
+
+    @cached_property
+    def distances(self) -> np.ndarray:
+        """Their distances (m, k)."""
+        return self.all_distances[self.rows[:, None], self.columns]
 
 
 def groups(
@@ -209,19 +221,17 @@ def halves(neighbors: Neighbors, groups: np.ndarray, k: int) -> Iterator[tuple[H
     UserError
         Groups of another length, or too few stored neighbours.
     """
-    indices, distances = neighbors.indices[:, 1:], neighbors.distances[:, 1:]
+    indices = np.asarray(neighbors.indices)[:, 1:]
+    distances = np.asarray(neighbors.distances)[:, 1:]
     if groups.shape != (len(indices),):
         raise UserError(
             f"{len(groups)} groups for {len(indices)} points: expected one for each point, in "
             "the same order"
         )
-    of_neighbors = groups[indices]
     # Of a subset of the samples the last groups may have no member.
     n_groups = next(n for n in GROUP_NUMBERS if n > groups.max())
     for first in half_samples(n_groups):
-        yield tuple(
-            _half(side, groups, indices, distances, of_neighbors, k) for side in (first, ~first)
-        )
+        yield tuple(_half(side[groups], indices, distances, k) for side in (first, ~first))
 
 
 def replicates(
@@ -528,23 +538,20 @@ def _class_codes(labels: np.ndarray, n: int) -> np.ndarray:
     return codes.reshape(-1)
 
 
-def _half(side, groups, indices, distances, of_neighbors, k: int) -> Half:
-    rows = np.flatnonzero(side[groups])
-    inside = side[of_neighbors[rows]]
-    enough = inside.sum(axis=1) >= k
+def _half(inside: np.ndarray, indices: np.ndarray, distances: np.ndarray, k: int) -> Half:
+    """The half of the points that are `inside` (N,)."""
+    rows = np.flatnonzero(inside)
+    columns, found = first_inside(rows, indices, inside, k)
+    enough = found == k
     if np.sum(~enough) > 1 + MAX_SHORT * len(rows):
         raise UserError(
             f"{np.mean(~enough):.1%} of the points have fewer than {k} of their "
             f"{indices.shape[1]} stored neighbours in "
             f"their half: search again with maxk of {3 * k + 20}, or lower k"
         )
-    rows, inside = rows[enough], inside[enough]
-    # Of each row the first k neighbours inside, in order of distance: a mask keeps the order.
-    first = inside & (np.cumsum(inside, axis=1, dtype=np.int32) <= k)
-    return Half(rows, indices[rows][first].reshape(-1, k), distances[rows][first].reshape(-1, k))
+    return Half(rows[enough], columns[enough], indices, distances)
 
 
 def _shared(a: Half, b: Half) -> float:
     _, in_a, in_b = np.intersect1d(a.rows, b.rows, assume_unique=True, return_indices=True)
-    common = a.indices[in_a][:, :, None] == b.indices[in_b][:, None, :]
-    return float(common.any(axis=2).mean())
+    return count_shared(a.indices[in_a], b.indices[in_b]) / a.indices[in_a].size

@@ -24,7 +24,6 @@ standard error over them, the same columns for both, and checks of what cannot h
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -352,12 +351,27 @@ def drop_duplicates(
 def _first_occurrences(X: np.ndarray) -> np.ndarray:
     """Return the numbers of the rows that repeat no earlier one.
 
-    By hashes of the rows, of which a memory-mapped array needs one at a time; sorting would need
-    all of them at once.
+    Sums over a row, of its bits times fixed odd numbers, are equal for equal rows. So only rows
+    whose sum stands more than once have to be compared, mostly none.
     """
-    first: dict[bytes, int] = {}
-    for i, row in enumerate(X):
-        # 0.0 and -0.0 are equal and have different bits; adding 0.0 makes both 0.0.
-        key = hashlib.blake2b((row + 0.0).tobytes(), digest_size=16).digest()
-        first.setdefault(key, i)
-    return np.fromiter(first.values(), dtype=np.int64)
+    rows_at_once = max(1, 2**22 // max(1, X.shape[1]))
+    starts = range(0, max(1, len(X)), rows_at_once)
+    sums = np.concatenate([_sums_of_bits(X[i : i + rows_at_once]) for i in starts])
+    _, which, count = np.unique(sums, return_inverse=True, return_counts=True)
+    seen: set[bytes] = set()
+    repeated = []
+    for i in np.flatnonzero(count[which] > 1):
+        row = (X[i] + 0.0).tobytes()
+        if row in seen:
+            repeated.append(i)
+        seen.add(row)
+    return np.delete(np.arange(len(X)), repeated)
+
+
+def _sums_of_bits(X: np.ndarray) -> np.ndarray:
+    """A sum over the bits of each row (n,), modulo 2^64, which is the same for equal rows."""
+    # 0.0 and -0.0 are equal and have different bits; adding 0.0 makes both 0.0.
+    values = np.ascontiguousarray(X + 0.0)
+    bits = values.view(f"u{values.itemsize}")
+    factors = np.random.default_rng(0).integers(2**63, size=X.shape[1], dtype=np.uint64)
+    return (bits * (2 * factors + np.uint64(1))).sum(axis=1, dtype=np.uint64)
