@@ -227,11 +227,11 @@ def represent(
         As `extraction.prepare`, `extraction.forward` and `parallel.map`.
     """
     recipe = recipe_of(source, dataset, layers)
-    folder = _folder_of(recipe, _readable(recipe))
-    if _is_whole(folder, recipe):
+    folder = folder_of(recipe)
+    if is_whole(folder, recipe):
         return open_cloud(folder)
     with io.lock(folder.with_name(f".{folder.name}.lock"), f"making {folder.name}"):
-        if not _is_whole(folder, recipe):
+        if not is_whole(folder, recipe):
             model = source.load()
             todo = extraction.prepare(
                 model, dataset, folder, layers, batch_size, batch_tokens, recipe
@@ -245,7 +245,7 @@ def represent(
             else:
                 extraction.work(model, dataset, folder, todo, progress)
             extraction.finish(model, dataset, folder)
-            _promote(folder, recipe)
+            promote(folder, recipe)
     return open_cloud(folder)
 
 
@@ -276,11 +276,11 @@ def represent_input(dataset, baselines: Sequence) -> Cloud:
         "data": _data_recipe(dataset),
     }
     folder = _folder_of(recipe, f"{dataset.name}-{len(dataset)}-input")
-    if not _is_whole(folder, recipe):
+    if not is_whole(folder, recipe):
         with io.lock(folder.with_name(f".{folder.name}.lock"), f"making {folder.name}"):
-            if not _is_whole(folder, recipe):
+            if not is_whole(folder, recipe):
                 _write_input(folder, dataset, baselines)
-                _promote(folder, recipe)
+                promote(folder, recipe)
     return open_cloud(folder)
 
 
@@ -326,7 +326,7 @@ def extract(
     todo = extraction.prepare(model, dataset, folder, recipe=recipe, **options)
     extraction.work(model, dataset, folder, todo, progress)
     extraction.finish(model, dataset, folder)
-    _promote(folder, recipe or {})
+    promote(folder, recipe or {})
     return open_cloud(folder)
 
 
@@ -344,12 +344,17 @@ def _readable(recipe: dict) -> str:
     return "-".join(map(str, words))
 
 
+def folder_of(recipe: dict) -> Path:
+    """Where the cloud of a recipe lies, or will lie, that `recipe_of` gave."""
+    return _folder_of(recipe, _readable(recipe))
+
+
 def _folder_of(recipe: dict, readable: str) -> Path:
     short = re.sub(r"[^\w.]+", "-", readable).strip("-.")[-80:].lstrip("-._")
     return io.clouds_folder() / io.safe_name(f"{short}-{io.digest(recipe)[:8]}")
 
 
-def _is_whole(folder: Path, recipe: dict) -> bool:
+def is_whole(folder: Path, recipe: dict) -> bool:
     """Whether the cloud of this recipe lies in `folder`, undamaged."""
     if io.read_json(folder / "recipe.json") != recipe:
         return False
@@ -357,7 +362,7 @@ def _is_whole(folder: Path, recipe: dict) -> bool:
     return bool(about) and not _damage(folder, about)
 
 
-def _promote(folder: Path, recipe: dict) -> None:
+def promote(folder: Path, recipe: dict) -> None:
     """Give a finished cloud its name.
 
     A damaged cloud of that name is set aside first. Whenever this is interrupted, the arrays are
@@ -538,13 +543,13 @@ def _searches(cloud: Cloud, maxk: int, range_max: int) -> list[Path]:
 def _whole_search(cloud: Cloud, maxk: int, range_max: int) -> Path | None:
     """A search as in `_searches` of which no file is missing or cut short."""
     for folder in _searches(cloud, maxk, range_max):
-        if _search_is_whole(cloud, folder):
+        if _searchis_whole(cloud, folder):
             return folder
         shutil.rmtree(folder)
     return None
 
 
-def _search_is_whole(cloud: Cloud, folder: Path) -> bool:
+def _searchis_whole(cloud: Cloud, folder: Path) -> bool:
     try:
         for layer in cloud.layers:
             if len(search.load(folder, f"layer_{layer:02d}")) != cloud.n_samples:
@@ -725,7 +730,7 @@ def bring(
         "seconds": 0.0,
         "brought": {"path": str(path), "format": kind, "arrays": names},
     }
-    if not _is_whole(folder, recipe) or io.read_json(folder / "cloud.json") != about:
+    if not is_whole(folder, recipe) or io.read_json(folder / "cloud.json") != about:
         with io.lock(folder.with_name(f".{folder.name}.lock"), f"bringing {folder.name}"):
             growing = extraction.partial_of(folder)
             shutil.rmtree(growing, ignore_errors=True)
@@ -734,7 +739,7 @@ def bring(
                 if values is not None:
                     np.save(growing / f"{side}.npy", values)
             io.write_json(growing / "cloud.json", about)
-            _promote(folder, recipe)
+            promote(folder, recipe)
     return open_cloud(folder)
 
 

@@ -59,6 +59,7 @@ from georep_utils.geometry import overlap, overlap_errors, resampling
 from georep_utils.geometry.neighbors import largest_range
 from georep_utils.geometry.quick_profile import quick_profile, top_range
 from georep_utils.models import load
+from georep_utils.places import represent_places
 
 # %% tags=["hide-input"]
 figures.use_style()
@@ -110,21 +111,24 @@ cases = [(site, pools[0]) for site in sites]
 cases += [(sites[0], pool) for pool in pools[1:]]
 
 # %% [markdown]
-# A place is part of a cloud's recipe, and so each case has a cloud of its own. The cloud of the
-# paper's choice may be there already, from another chapter that read the same samples. More
-# neighbours than `label_k` are kept, so that the overlap can be computed again in halves of the
-# samples, for its error.
+# A place is part of a cloud's recipe, and so each case has a cloud of its own. The network has to
+# read the samples only once for all of them: `represent_places` listens at every place as they
+# pass. More neighbours than `label_k` are kept, so that the overlap can be computed again in halves
+# of the samples, for its error.
 
 # %%
 settings = {"device": device, "dtype": dtype, "data_dir": data_dir} | model_options
 largest = largest_range(n, range_max)
 maxk = min(n - 1, 3 * label_k + 20)
+sources = [
+    load.source(model, checkpoint or None, site=site, pool=pool, **settings)
+    for site, pool in cases
+]
+
+# %%
 found = {}
-for site, pool in cases:
-    case = {"site": site, "pool": pool} | settings
-    source = load.source(model, checkpoint or None, **case)
-    cloud = clouds.represent(source, data)
-    found[site, pool] = clouds.find_neighbors(cloud, maxk, largest, device)
+for case, cloud in zip(cases, represent_places(sources, data), strict=True):
+    found[case] = clouds.find_neighbors(cloud, maxk, largest, device)
 
 # %% [markdown]
 # ## One profile a cloud
@@ -166,7 +170,7 @@ for (site, pool), cloud in found.items():
 # place to read.
 
 # %% tags=["only-labels"]
-given = clouds.represent_input(data, baselines.of(data, source))
+given = clouds.represent_input(data, baselines.of(data, sources[0]))
 given = clouds.find_neighbors(given, maxk, largest, device)
 reached = [
     (name, overlap.label_overlap(given.neighbors(layer), data.labels, label_k))

@@ -134,12 +134,12 @@ def test_a_damaged_description_is_named_and_made_anew(root, source, content):
 
 def test_work_that_stopped_just_before_the_end_is_ended(root, source, monkeypatch):
     """A kill between any two steps of the promotion leaves arrays that the next attempt keeps."""
-    for step in ("finish", "_promote", "rename"):
+    for step in ("finish", "promote", "rename"):
         with monkeypatch.context() as patch:
             if step == "finish":
                 patch.setattr(extraction, "finish", _stop)
-            elif step == "_promote":
-                patch.setattr(clouds, "_promote", _stop)
+            elif step == "promote":
+                patch.setattr(clouds, "promote", _stop)
             else:
                 patch.setattr("pathlib.Path.rename", _stop)
             with pytest.raises(KeyboardInterrupt):

@@ -28,8 +28,8 @@ M. Chen et al., Generative Pretraining from Pixels, ICML 2020, and the code besi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -609,11 +609,21 @@ class ImageGPTModel:
         -------
         One (batch, width) float32 tensor a layer, on the device.
         """
-        pooled = []
+        return self.forward_places([self], inputs)[0]
+
+    def at(self, site: str, pool: str) -> ImageGPTModel:
+        """The same network read at another place."""
+        return replace(self, site=site, pool=pool)
+
+    @torch.inference_mode()
+    def forward_places(self, places: Sequence[ImageGPTModel], inputs) -> list[list[Tensor]]:
+        """What `forward` of each of some places of this network gives, from one pass."""
+        pooled: list[list[Tensor]] = [[] for _ in places]
         with self._precision():
             for site, _, state in self.net.states(self.place(inputs)):
-                if site in (self.site, "ln_f", "logits"):
-                    pooled.append(self._pool(state))
+                for found, model in zip(pooled, places, strict=True):
+                    if site in (model.site, "ln_f", "logits"):
+                        found.append(model._pool(state))
         return pooled
 
     def _precision(self) -> contextlib.AbstractContextManager:
