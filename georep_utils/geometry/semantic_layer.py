@@ -397,17 +397,21 @@ def _run_scores(ids, contrasts: _Contrasts, errors, prominence: float, peak_of) 
     for r in np.flatnonzero(level > 0):
         inside = contrasts.window_first >= contrasts.run_first[r]
         inside &= contrasts.window_last <= contrasts.run_last[r]
-        below = np.where(inside, peak_of, 0)
-        below[contrasts.window_last >= contrasts.run_first[r]] = 0
-        peak, low = np.unravel_index(below.argmax(), below.shape)
-        if below[peak, low] <= 0:
+        lows = np.flatnonzero(inside)
+        peaks = np.flatnonzero(contrasts.window_last < contrasts.run_first[r])
+        if not len(lows) or not len(peaks):
+            continue
+        below = peak_of[np.ix_(peaks, lows)]
+        highest, lowest = np.unravel_index(below.argmax(), below.shape)
+        peak, low = peaks[highest], lows[lowest]
+        if peak_of[peak, low] <= 0:
             continue
         # Both rates are a layer: the way down from the peak, with its error, against the change
         # within the run.
         share = STEEPNESS / (middle[low] - middle[peak])
         margin = share * (means[peak] - means[low]) - changes[r] / lengths[r]
         slower = margin / (share * pair_errors[peak, low] + change_errors[r] / lengths[r])
-        result[r] = min(below[peak, low], level[r], slower)
+        result[r] = min(peak_of[peak, low], level[r], slower)
     return result
 
 
