@@ -47,8 +47,8 @@ def parser() -> argparse.ArgumentParser:
     )
     new.add_argument("--input", default="", metavar="COLUMN", help="what the model reads")
     new.add_argument("--label", default="", metavar="COLUMN", help="the classes")
-    run = commands.add_parser("run", help="run the notebooks of a run, as far as something changed")
-    run.add_argument("run", help="name of a run, or path of a run file")
+    run = commands.add_parser("run", help="run what changed of the notebooks of a run")
+    run.add_argument("run", nargs="+", help="name of a run, or path of a run file; or several")
     run.add_argument(
         "-p",
         "--parameter",
@@ -113,17 +113,27 @@ def command_new(given: argparse.Namespace) -> None:
 
 
 def command_run(given: argparse.Namespace) -> None:
-    """Run the notebooks of a run."""
+    """Run the notebooks of a run, or of several."""
     from georep_utils import cost
     from georep_utils.workflow import runs, stages
 
-    overrides = dict(given.parameter)
-    run = runs.read_run(given.run)
-    if given.variant is not None:
-        run = runs.variant_of(run, given.variant, overrides)
-        overrides = {}
-    done = stages.run(run, overrides, given.only, given.start, before=cost.check, jobs=given.jobs)
-    print(f"{run['name']}: {', '.join(done) if done else 'nothing had changed'}")
+    several = [runs.read_run(name) for name in given.run]
+    if len(several) > 1:
+        if given.parameter or given.variant is not None or given.only or given.start:
+            raise UserError(
+                f"-p, --as, --from and --only are for one run, but {len(several)} are named; name "
+                "one of them"
+            )
+        executed = stages.run_several(several, before=cost.check, jobs=given.jobs)
+    else:
+        run, overrides = several[0], dict(given.parameter)
+        if given.variant is not None:
+            run, overrides = runs.variant_of(run, given.variant, overrides), {}
+        options = {"before": cost.check, "jobs": given.jobs}
+        several = [run]
+        executed = [stages.run(run, overrides, given.only, given.start, **options)]
+    for run, done in zip(several, executed, strict=True):
+        print(f"{run['name']}: {', '.join(done) if done else 'nothing had changed'}")
 
 
 def command_list(given: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@
 #     name: python3
 #   georep:
 #     after: []
+#     reads: runs
 # ---
 
 # %% [markdown]

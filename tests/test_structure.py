@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "explorers": {"io"},
     "extraction": {"io", "precision"},
     "clouds": COMMON | {"extraction", "geometry"},
+    "places": COMMON | {"clouds", "extraction"},
     "cost": {"io", "data", "models", "geometry", "extraction"},
     "cost_table": {"io", "cost"},
     "new_run": {"io", "data", "models"},

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
@@ -570,6 +571,51 @@ def test_what_a_notebook_comes_after_is_said_in_its_header(house):
     header = "# ---\n# jupyter:\n#   georep:\n#     after: []\n# ---\n\n"
     (house.root / "notebooks/02_sum.py").write_text(header + text)
     assert stages.needs("02_sum", listed) == []
+
+
+@dataclass
+class Waiting:
+    """A run on its way, as far as the order of several runs is concerned."""
+
+    waiting: list
+    reads_runs: set = field(default_factory=set)
+    known: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.given = dict.fromkeys(self.waiting)
+
+    def is_ready(self, notebook):
+        return not notebook.endswith("needing")
+
+    def begin(self, notebook, pool, running):
+        running[notebook] = self
+
+
+def test_what_reads_other_runs_waits_for_those_before_and_nothing_else_does():
+    first = Waiting(["01", "02-needing"])
+    second = Waiting(["07-reader", "08"], {"07-reader"})
+    running = {}
+    while stages._begin_one([first, second], None, running):
+        pass
+    assert [*running] == ["01", "08"] and second.waiting == ["07-reader"]
+    first.waiting.clear()
+    first.known = first.given
+    assert stages._begin_one([first, second], None, running) and "07-reader" in running
+
+
+def test_several_runs_are_one_command_and_a_parameter_is_for_one_of_them(lived_in, capfd):
+    assert lived_in.command("run", "tiny") == 0
+    capfd.readouterr()
+    lived_in.write_run("other", count={"size": 2})
+    assert lived_in.command("run", "tiny", "other") == 0
+    out = capfd.readouterr().out
+    assert "tiny: nothing had changed" in out and "other: 01_count, 02_sum" in out
+    assert lived_in.total("other") == 1
+    assert lived_in.command("run", "tiny", "other", "-p", "count.size=3") == 2
+    assert "are for one run" in capfd.readouterr().err
+    lived_in.executed()
+    assert lived_in.command("clean", "other") == 0
+    (lived_in.root / "notebooks/runs/other.yml").unlink()
 
 
 def test_a_killed_run_leaves_nothing_half_done(lived_in):

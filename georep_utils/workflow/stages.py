@@ -225,22 +225,88 @@ def run(
     RuntimeError
         If a cell fails; it names the notebook, which is kept aside.
     """
+    return _run_all([_stages(run, overrides, notebooks, start, before)], jobs)[0]
+
+
+def run_several(
+    several: Sequence[Mapping], before: Callable[[Mapping], None] | None = None, jobs: int = 1
+) -> list[list[str]]:
+    """Run some runs, side by side where one does not read what another one makes.
+
+    A notebook that says `reads: runs` in its header waits for all runs before its own. The other
+    parameters, the result for each run, and what is raised are those of `run`.
+    """
+    return _run_all([_stages(run, before=before) for run in several], jobs)
+
+
+def _stages(run: Mapping, overrides=None, notebooks=None, start="", before=None) -> _Stages:
+    """The notebooks of a run before the first of them is executed. UserError for bad input."""
     given = parameters_of(run, overrides)
     complete = all_parameters(run, overrides)
-    if jobs < 1:
-        raise UserError(f"jobs is {jobs}; expected at least 1 notebook at a time")
     for prefix in [*(notebooks or []), *([start] if start else [])]:
         if not any(notebook.startswith(str(prefix)) for notebook in given):
             known = ", ".join(given)
             raise UserError(f"run {run['name']} has no notebook {prefix}; it has {known}")
-    paths = RunPaths(run["name"])
-    register(run)
-    with io.lock(paths.work / ".lock", f"running {run['name']}"):
-        io.write_json(paths.work / "overrides.json", dict(overrides or {}))
-        check = None if before is None else partial(before, complete)
-        before_of = {notebook: needs(notebook, list(given)) for notebook in given}
-        stages = _Stages(paths, given, notebooks, start, check, before_of)
-        return stages.run(jobs)
+    return _Stages(
+        run=run,
+        paths=RunPaths(run["name"]),
+        given=given,
+        overrides=dict(overrides or {}),
+        notebooks=notebooks,
+        start=start,
+        before=None if before is None else partial(before, complete),
+        before_of={notebook: needs(notebook, list(given)) for notebook in given},
+        reads_runs={notebook for notebook in given if _header(notebook).get("reads") == "runs"},
+    )
+
+
+def _run_all(several: Sequence[_Stages], jobs: int) -> list[list[str]]:
+    """Settle the notebooks of all runs, up to `jobs` of them at a time."""
+    if jobs < 1:
+        raise UserError(f"jobs is {jobs}; expected at least 1 notebook at a time")
+    with contextlib.ExitStack() as stack:
+        for stages in several:
+            name = stages.paths.run
+            register(stages.run)
+            stack.enter_context(io.lock(stages.paths.work / ".lock", f"running {name}"))
+            io.write_json(stages.paths.work / "overrides.json", stages.overrides)
+        with _executor(jobs) as pool:
+            _settle_all(several, jobs, pool)
+    return [stages.in_order() for stages in several]
+
+
+def _settle_all(several: Sequence[_Stages], jobs: int, pool: Executor) -> None:
+    running: dict[Future, tuple[_Stages, str]] = {}
+    failure = None
+    while True:
+        begun = failure is None and len(running) < jobs and _begin_one(several, pool, running)
+        if begun:
+            continue
+        if not running:
+            break
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            stages, notebook = running.pop(future)
+            # What runs beside a notebook that failed is let finish: it is kept.
+            if future.exception() is None:
+                stages.settle(notebook, future.result())
+            else:
+                failure = failure or future.exception()
+    if failure is not None:
+        raise failure
+
+
+def _begin_one(several: Sequence[_Stages], pool: Executor, running: dict) -> bool:
+    """Begin the first notebook that need not wait; whether there was one."""
+    earlier_done = True
+    for stages in several:
+        for notebook in stages.waiting:
+            if stages.is_ready(notebook) and (earlier_done or notebook not in stages.reads_runs):
+                stages.waiting.remove(notebook)
+                stages.begin(notebook, pool, running)
+                return True
+        earlier_done = earlier_done and len(stages.known) == len(stages.given)
+    return False
 
 
 @dataclass
@@ -248,65 +314,54 @@ class _Stages:
     """The notebooks of one run on their way.
 
     before_of: notebook -> those that have to be settled before it (`needs`).
+    reads_runs: the notebooks that read what other runs make.
+    waiting: those not begun, in order.
     known: notebook -> facts that it and those before it found out, once it is settled.
     """
 
+    run: Mapping
     paths: RunPaths
     given: Mapping[str, Mapping]
+    overrides: Mapping
     notebooks: Sequence[str] | None
     start: str
     before: Callable[[], None] | None
     before_of: Mapping[str, list[str]]
+    reads_runs: set[str]
+    waiting: list[str] = field(init=False)
     known: dict[str, dict[str, bool]] = field(default_factory=dict)
     executed: list[str] = field(default_factory=list)
 
-    def run(self, jobs: int) -> list[str]:
-        """Settle all notebooks, up to `jobs` of them at a time; the names of those executed."""
-        waiting = list(self.given)
-        running: dict[Future, str] = {}
-        failure = None
-        with _executor(jobs) as pool:
-            while running or (waiting and failure is None):
-                ready = [name for name in waiting if self._is_ready(name)]
-                if ready and failure is None and len(running) < jobs:
-                    waiting.remove(ready[0])
-                    self._begin(ready[0], pool, running)
-                    continue
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    notebook = running.pop(future)
-                    # What runs beside a notebook that failed is let finish: it is kept.
-                    if future.exception() is None:
-                        self._settle(notebook, future.result())
-                    else:
-                        failure = failure or future.exception()
-        if failure is not None:
-            raise failure
+    def __post_init__(self):
+        self.waiting = list(self.given)
+
+    def in_order(self) -> list[str]:
+        """The names of the notebooks that were executed."""
         return [notebook for notebook in self.given if notebook in self.executed]
 
-    def _is_ready(self, notebook: str) -> bool:
+    def is_ready(self, notebook: str) -> bool:
         return all(other in self.known for other in self.before_of[notebook])
 
-    def _begin(self, notebook: str, pool: Executor, running: dict[Future, str]) -> None:
+    def begin(self, notebook: str, pool: Executor, running: dict) -> None:
         """Find the result of a notebook, or start its execution."""
         shelf = Shelf(self.paths, notebook)
         if not self._is_chosen(notebook):
-            self._settle(notebook, shelf.current(self._page(notebook)))
+            self.settle(notebook, shelf.current(self._page(notebook)))
             return
         facts = self._facts_before(notebook)
         key = stage_key(notebook, self.given[notebook])
         result = None if self._is_forced(notebook) else shelf.find(key, facts)
         if result is not None:
-            self._settle(notebook, result)
+            self.settle(notebook, result)
             return
         if self.before is not None and not self.executed:
             self.before()
         print(f"{self.paths.run}: {notebook}", flush=True)
         self.executed.append(notebook)
         work = pool.submit(execute, notebook, self.given[notebook], self.paths, key, facts)
-        running[work] = notebook
+        running[work] = (self, notebook)
 
-    def _settle(self, notebook: str, result: Result | None) -> None:
+    def settle(self, notebook: str, result: Result | None) -> None:
         """Put page and tables of a result in their places, and remember its facts."""
         found: Mapping[str, bool] = {}
         if result is not None:
@@ -348,10 +403,15 @@ def needs(notebook: str, listed: Sequence[str]) -> list[str]:
     One that says nothing comes after all that stand before it in the list.
     """
     earlier = list(listed[: listed.index(notebook)])
-    about = jupytext.read(notebook_file(notebook)).metadata.get("georep", {})
+    about = _header(notebook)
     if "after" not in about:
         return earlier
     return [other for other in earlier if other in about["after"]]
+
+
+def _header(notebook: str) -> dict:
+    """What a notebook says of itself in its header, under `georep`."""
+    return jupytext.read(notebook_file(notebook)).metadata.get("georep", {})
 
 
 class _Here(Executor):
