@@ -2285,12 +2285,13 @@ def meaning(cases: pd.DataFrame, note: str = "") -> Figure:
     axis.set_xticks(ticks, [f"{tick:.1f}" for tick in ticks])
     axis.set_xlabel("share of the labels that the input gives  (input overlap / best overlap)")
     axis.set_ylabel("rank correlation of ID and label overlap")
-    axis.set_ylim(-1.05, 1.05)
+    axis.set_ylim(-1.05, 1.25)
+    axis.set_yticks(np.arange(-1, 1.1, 0.5))
     axis.set_xlim(float(places.min()) - 0.04, high)
     if len(unknown):
         axis.axvspan(float(places.min()) - 0.04, low - 0.06, color="black", alpha=0.06, lw=0)
-        place = {"ha": "left", "va": "bottom", "fontsize": SMALL, "color": "#555555"}
-        axis.text(float(places.min()) - 0.03, 0.02, "input not measured", **place)
+        place = {"ha": "left", "va": "top", "fontsize": SMALL, "color": "#555555"}
+        axis.text(float(places.min()) - 0.03, 1.22, "input not measured", **place)
     _legend(axis, columns=3)
     return _note(figure, note)
 

@@ -39,6 +39,7 @@ suggested_by = [
     "dinov2-small",
     "dinov2-small-fashion",
 ]  # | Runs that the hypothesis comes from, which can't test it.
+data_titles = {}  # | What samples are called that have no name of their own.
 seed = 0  # at least 0 | Of the orders of cases, where there are too many to try all.
 device = "auto"  # | auto, cpu, cuda, or one GPU of several such as cuda:1.
 
@@ -171,13 +172,16 @@ theirs = published.published_curves(archives if archives.is_dir() else None)
 datasets = {"igpt": "ImageNet, 300 classes", "esm2": "SCOPe superfamilies"}
 of_paper = sign.published_cases(theirs, datasets)
 of_book = sign.measured_cases(k, io.root() / results)
+of_book["dataset"] = of_book.dataset.replace(data_titles)
 
 # %%
 both = [table for table in (of_paper, of_book) if len(table)]
 cases = sign.once(pd.concat(both, ignore_index=True)).reset_index(drop=True)
 io.write_table(io.RunPaths(run).results / "meaning.csv", cases)
-shown = ["model", "dataset", "label_set", "n_classes", "rho", "low", "high"]
-cases[[*shown, "n_effective", "input", "share"]].round(2).astype(object).fillna("–")
+ends = [f"{low:+.2f} to {high:+.2f}" for low, high in zip(cases.low, cases.high)]
+listed = cases.assign(labels=cases.label_set, interval=ends)
+columns = ["model", "dataset", "labels", "rho", "interval", "n_effective", "share"]
+listed[columns].round(2).astype(object).fillna("–").style.hide()
 
 # %% [markdown]
 # What the inputs give was not published for the paper's models, and their inputs are not here.

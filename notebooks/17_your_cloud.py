@@ -126,7 +126,8 @@ explorers.Explorer("cloud", "Dimension of a cloud of your own", view)
 
 # %%
 table = own.pivot(index="scale", columns="method", values="id").astype(float)
-table.rename(columns={"twonn": "TwoNN", "gride": "Gride"}).round(4)
+table = table.rename(columns={"twonn": "TwoNN", "gride": "Gride"}).round(4)
+table.astype(object).fillna("–")
 
 # %% tags=["hide-input"]
 ids = own.groupby("method").id
