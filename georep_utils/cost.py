@@ -315,7 +315,8 @@ def _samples_a_second(model, data) -> float:
     from georep_utils import extraction
 
     lengths = model.lengths(data.inputs[: min(len(data), 512)])
-    budget = extraction.BATCH_TOKENS[model.device.type]
+    width = model.forward(data.take([0]).inputs)[0].shape[1]
+    budget = extraction.usual_batch_tokens(model.device, width)
     planned = extraction.batches(np.asarray(lengths), budget)
     order = np.random.default_rng(0).permutation(len(planned))
     done = 0

@@ -30,9 +30,16 @@ import torch
 from tqdm import tqdm
 
 from georep_utils.io import UserError, digest, read_json, write_json
-from georep_utils.precision import threads_of_one_core
+from georep_utils.precision import matmul_precision, threads_of_one_core
 
-BATCH_TOKENS = {"cpu": 2**11, "cuda": 2**18}
+# Most tokens of a batch on a GPU.
+BATCH_TOKENS = {"cuda": 2**18}
+
+# On a CPU, where each core has a batch of its own: numbers of one hidden state. The widest array of
+# a transformer has four times as many, 4 MiB, about what a core's own cache holds. Half or twice as
+# many cost little, eight times as many up to twice the time (see the chapter on costs).
+CPU_STATE = 2**18
+CPU_TOKENS = (2**8, 2**10)  # and the fewest and the most tokens, whatever the width
 SIDES = ("labels", "families", "ids")
 
 # Notes on the state of the work. Their names begin with a dot: they are no part of the result.
@@ -82,6 +89,14 @@ def batches(
     return found
 
 
+def usual_batch_tokens(device: torch.device, width: int) -> int:
+    """Most tokens of a batch where nobody says it, for a network of that width."""
+    if device.type != "cpu":
+        return BATCH_TOKENS[device.type]
+    fewest, most = CPU_TOKENS
+    return min(max(CPU_STATE // width, fewest), most)
+
+
 # ----------------------------------------------------------------------------------------- prepare
 
 
@@ -103,8 +118,9 @@ def prepare(
     folder : where the arrays will lie; they grow beside it.
     layers : layer numbers; None for all.
     batch_size, batch_tokens
-        Most samples and most tokens of a batch. None and None choose for the device: 2^11 tokens
-        on a CPU, 2^18 on a GPU. Interrupted work keeps the batches that it began with.
+        Most samples and most tokens of a batch. None and None choose for the device: 2^18 tokens
+        on a GPU, 2^18 over the network's width (but 2^8 to 2^10) on a CPU. Interrupted work keeps
+        the batches that it began with.
     recipe : what the arrays depend on; work on another recipe is not continued.
 
     Raises
@@ -124,6 +140,7 @@ def prepare(
             f"layers {unknown} don't exist; {model.name} has layers 0..{model.layers[-1]}"
         )
     lengths = model.lengths(dataset.inputs)
+    _require_room_for_one(dataset, lengths, batch_tokens)
     trial = _trial(model, dataset, int(np.argmin(lengths)))
     task = {
         "recipe": digest(recipe),
@@ -136,13 +153,24 @@ def prepare(
     if read_json(partial / TASK) != task:
         if batch_tokens is None and batch_size is not None:
             batch_tokens = batch_size * int(lengths.max())
-        batch_tokens = batch_tokens or BATCH_TOKENS[model.device.type]
+        batch_tokens = batch_tokens or usual_batch_tokens(model.device, trial[0].shape[1])
         widths = [trial[model.layers.index(layer)].shape[1] for layer in layers]
         shutil.rmtree(partial, ignore_errors=True)
         _make_files(partial, layers, widths, len(dataset))
         _write_plan(partial, batches(lengths, batch_tokens, batch_size))
         write_json(partial / TASK, task)
     return np.flatnonzero(np.load(partial / SECONDS) == 0)
+
+
+def _require_room_for_one(dataset, lengths: np.ndarray, batch_tokens: int | None) -> None:
+    """UserError where a budget that somebody gave can't hold the longest sample."""
+    longest = int(np.argmax(lengths))
+    if batch_tokens is not None and lengths[longest] > batch_tokens:
+        raise UserError(
+            f"batch_tokens is {batch_tokens}, but sample {dataset.ids[longest]} has "
+            f"{lengths[longest]} tokens; expected room for one: give at least so many, or none to "
+            "choose"
+        )
 
 
 def _trial(model, dataset, row: int) -> list[np.ndarray]:
@@ -204,6 +232,8 @@ def work(
         pool, workers = side_by_side(model)
         pool = stack.enter_context(pool)
         bar = stack.enter_context(_progress_bar(rows_of, todo, progress))
+        # Set once for all threads, which share it.
+        stack.enter_context(matmul_precision(model.dtype, model.device))
         waiting: deque = deque()
         pieces = 1
         began = time.perf_counter()
@@ -255,7 +285,7 @@ def forward(model, dataset, rows: np.ndarray, pieces: int) -> tuple[list[np.ndar
     Raises
     ------
     UserError
-        If one sample alone does not fit.
+        If one sample alone does not fit, or the device is no longer there.
     """
     while True:
         try:
@@ -271,6 +301,12 @@ def forward(model, dataset, rows: np.ndarray, pieces: int) -> tuple[list[np.ndar
                     f"{model.device}; use a shorter one, a smaller model, dtype bfloat16 or "
                     "another device"
                 ) from None
+        except torch.AcceleratorError as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"{model.device} stopped working ({reason}); the batches that are done are kept: "
+                "run again when it is back, or on another device"
+            ) from None
         torch.cuda.empty_cache()
         pieces *= 2
 

@@ -237,6 +237,43 @@ def test_one_sample_that_does_not_fit_is_named(tmp_path):
         quickly(Toy(memory=20), data, tmp_path / "out")
 
 
+def test_a_budget_that_cannot_hold_one_sample_is_refused_before_any_work(tmp_path):
+    data = Dataset("some", "text", ["ab", "a" * 40, "abc"], ids=np.array(["x", "long", "y"]))
+    model = Toy()
+    with pytest.raises(UserError, match="batch_tokens is 39, but sample long has 40 tokens"):
+        quickly(model, data, tmp_path / "out", batch_tokens=39)
+    assert not model.seen and not list(tmp_path.iterdir())
+    assert len(quickly(model, data, tmp_path / "out", batch_tokens=40)) == 3
+
+
+def test_work_goes_on_where_a_device_disappeared(tmp_path):
+    whole = Toy()
+    quickly(whole, texts(), tmp_path / "whole")
+    lost = Toy(fails_at=5)
+
+    def forward(inputs):
+        try:
+            return Toy.forward(lost, inputs)
+        except ConnectionError:
+            raise torch.AcceleratorError("CUDA error: device lost\nCUDA kernel errors ..") from None
+
+    lost.forward = forward
+    with pytest.raises(UserError, match="cpu stopped working .CUDA error: device lost.; .*kept"):
+        quickly(lost, texts(), tmp_path / "out")
+    resumed = Toy()
+    quickly(resumed, texts(), tmp_path / "out")
+    assert resumed.seen[1:] == whole.seen[5:]
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "device, width, expected",
+    [("cpu", 64, 1024), ("cpu", 576, 455), ("cpu", 4096, 256), ("cuda", 576, 2**18)],
+)
+def test_the_usual_batch_fits_the_cache_of_a_core(device, width, expected):
+    assert extraction.usual_batch_tokens(torch.device(device), width) == expected
+
+
 def test_a_disk_that_is_too_small_is_noticed_before_any_work(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     needed = 4 * 60 * (WIDTH + 3 + WIDTH)

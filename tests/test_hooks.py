@@ -1,5 +1,8 @@
 """Hook points are found by structure, or named; a network that is no stack of blocks is refused."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 import transformers as tr
@@ -8,7 +11,14 @@ from torch import nn
 
 from georep_utils.io import UserError
 from georep_utils.models import load as models
-from georep_utils.models.hooks import HookPoint, attached, find_blocks, find_hook_points
+from georep_utils.models.hooks import (
+    HookPoint,
+    KeptHooks,
+    attached,
+    find_blocks,
+    find_hook_points,
+    first_tensor,
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +103,41 @@ def test_hooks_are_removed_even_when_the_network_fails():
             net(torch.rand(5, 7))
     net(torch.rand(5, 2))
     assert len(calls) == 1
+
+
+def test_each_thread_hears_its_own_call_alone():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    hooks = KeptHooks(net, [HookPoint("0", "in"), HookPoint("1", "out")])
+    both_inside = threading.Barrier(2)
+
+    def wait(*_) -> None:
+        both_inside.wait(10)
+
+    net[0].register_forward_hook(wait)
+
+    def read(value):
+        heard = []
+        with hooks.heard_by(lambda number, values: heard.append((number, first_tensor(values)))):
+            result = net(torch.full((1, 2), value))
+        return heard, result
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(read, [1.0, 2.0]))
+    for value, (heard, result) in zip([1.0, 2.0], found, strict=True):
+        assert [number for number, _ in heard] == [0, 1]
+        assert torch.equal(heard[0][1], torch.full((1, 2), value))
+        assert torch.equal(heard[1][1], result)
+
+
+def test_kept_hooks_hear_nothing_outside_a_call_even_after_an_error():
+    net = nn.Sequential(nn.Linear(2, 3))
+    hooks = KeptHooks(net, [HookPoint("0", "out")])
+    heard = []
+    with pytest.raises(RuntimeError):
+        with hooks.heard_by(lambda *passed: heard.append(passed)):
+            net(torch.rand(5, 7))
+    net(torch.rand(5, 2))
+    assert heard == []
 
 
 class SelfAttention(nn.Module):

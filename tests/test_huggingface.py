@@ -10,10 +10,11 @@ from model_builders import PROTEINS, TEXTS, build
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from georep_utils import clouds
 from georep_utils.data.samples import Dataset
 from georep_utils.io import UserError
 from georep_utils.models import load as models
-from georep_utils.models.huggingface import HFModel
+from georep_utils.models.huggingface import HFModel, pool_state
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,44 @@ def test_bfloat16_changes_little_and_is_returned_in_float32(load):
     assert 0 < (rough - exact).norm() / exact.norm() < 0.03
 
 
+@pytest.mark.parametrize("family", ["llama", "bert", "vit"])
+def test_threads_change_no_bit(family, load, pictures, tmp_path):
+    """A batch a thread: which thread computes a batch, and how many there are, does not matter."""
+    model = load(family)
+    assert model.reentrant
+    inputs = [samples(family, pictures)[i % 3] for i in range(40)]
+    kind = "image" if family == "vit" else "text"
+    data = Dataset("some", kind, inputs)
+    before = torch.get_num_threads()
+    found = []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        folder = tmp_path / str(threads)
+        found.append(clouds.extract(model, data, folder, batch_size=2, progress=False))
+    torch.set_num_threads(before)
+    for cloud in found[1:]:
+        assert all(np.array_equal(cloud[layer], found[0][layer]) for layer in model.layers)
+    # And what it gives is what one call at a time gives.
+    alone = model.forward(inputs[:3])
+    for layer in model.layers:
+        np.testing.assert_allclose(found[0][layer][:3], alone[layer], rtol=1e-4, atol=1e-5)
+
+
 # ------------------------------------------------------------------------------------------ pooling
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pooling_sums_in_float32_whatever_the_network_computes_in(dtype):
+    torch.manual_seed(0)
+    state = (100 + torch.randn(3, 700, 8)).to(dtype)
+    weights = torch.zeros(3, 700)
+    for row, n in enumerate((700, 333, 1)):
+        weights[row, :n] = 1 / n
+    exact = (state.double() * weights[..., None]).sum(1)
+    for given in (state, state.flatten(0, 1)):
+        pooled = pool_state(given, weights)
+        assert pooled.dtype == torch.float32
+        assert (pooled - exact).abs().max() < 1e-3 * 2**-8 * 100
 
 
 def test_the_mean_is_over_residues_and_special_tokens_join_only_on_request(load):

@@ -35,13 +35,13 @@ def images():
 def passes(monkeypatch):
     """The numbers of samples that the network was given, call by call."""
     counted = []
-    states = imagegpt.ImageGPT.states
+    place = imagegpt.ImageGPTModel.place
 
-    def counting(net, tokens):
+    def counting(model, tokens):
         counted.append(len(tokens))
-        return states(net, tokens)
+        return place(model, tokens)
 
-    monkeypatch.setattr(imagegpt.ImageGPT, "states", counting)
+    monkeypatch.setattr(imagegpt.ImageGPTModel, "place", counting)
     return counted
 
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from georep_utils import precision
 from georep_utils.geometry.neighbors import nearest_neighbors
 from georep_utils.precision import Linear, linear, matmul_precision, speed_up, threads_of_one_core
 
@@ -26,6 +27,20 @@ def test_products_are_those_of_float64_to_float32(shape, bias):
     with torch.inference_mode():
         for given in (x, strided):
             assert (linear(given, weight, added) - exact).abs().max() < tolerance
+
+
+@pytest.mark.parametrize("vendor", ["GenuineIntel", "AuthenticAMD"])
+def test_either_library_gives_the_same_product_to_float32(vendor, monkeypatch):
+    monkeypatch.setattr(precision, "_vendor", lambda: f"vendor_id : {vendor}")
+    precision.onednn_serves.cache_clear()
+    torch.manual_seed(0)
+    x = torch.randn(9, 48)
+    weight = torch.randn(31, 48)
+    with torch.inference_mode():
+        found = linear(x, weight)
+    precision.onednn_serves.cache_clear()
+    exact = x.double() @ weight.double().T
+    assert (found - exact).norm() < 1e-6 * exact.norm()
 
 
 def test_a_gradient_passes_as_it_does_in_pytorch():

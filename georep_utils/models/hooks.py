@@ -25,8 +25,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +84,42 @@ def _attach(module: nn.Module, side: str, receive: Callable[[object], None]):
     if side == "in":
         return module.register_forward_pre_hook(on_entering, with_kwargs=True)
     return module.register_forward_hook(on_leaving)
+
+
+class KeptHooks:
+    """Hooks that stay on a network, and tell several threads apart that call it at once.
+
+    A network has one set of hooks, whoever calls it. But a call runs in one thread from its
+    beginning to its end, so that the thread tells the call: each hears only what it passes itself.
+
+    Parameters
+    ----------
+    net
+        A network.
+    points
+        Hook points of it. Of two at one place, both are heard.
+    """
+
+    def __init__(self, net: nn.Module, points: Iterable[HookPoint]):
+        self._call = threading.local()
+        modules = dict(net.named_modules())
+        for number, point in enumerate(points):
+            _attach(modules[point.module], point.side, partial(self._pass_on, number))
+
+    def _pass_on(self, number: int, values: object) -> None:
+        receive = getattr(self._call, "receive", None)
+        if receive is not None:
+            receive(number, values)
+
+    @contextlib.contextmanager
+    def heard_by(self, receive: Callable[[int, object], None]) -> Iterator[None]:
+        """Inside, `receive` gets the number of each hook point that this thread passes, and what
+        passes there (see `attached`)."""
+        self._call.receive = receive
+        try:
+            yield
+        finally:
+            self._call.receive = None
 
 
 def first_tensor(values) -> Tensor | None:

@@ -16,11 +16,11 @@ their encoder.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ from georep_utils.io import UserError, open_image
 from georep_utils.models import hub_files
 from georep_utils.models.hooks import (
     HookPoint,
-    attached,
+    KeptHooks,
     find_blocks,
     find_hook_points,
     first_tensor,
@@ -292,6 +292,29 @@ def n_patches(config, size: tuple[int, int]) -> int:
     return (size[0] // height) * (size[1] // width)
 
 
+def pool_state(state: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sums of a state over each sample's tokens, in float32.
+
+    Parameters
+    ----------
+    state
+        (batch, T, width); some networks pass (batch x tokens, width) through their normalisations.
+    weights
+        (batch, T) float32. Those of a sample are equal where they are not 0.
+
+    Returns
+    -------
+    (batch, width) float32. No copy of the whole state is made in float32.
+    """
+    state = state.reshape(*weights.shape, -1)
+    if state.dtype == torch.float32:
+        # As a product of matrices, because `state * weights` would be as large as the state.
+        return torch.bmm(weights[:, None], state)[:, 0]
+    # Zeros and ones don't round in any type; sums need float32, whatever the network computes in.
+    counted = (weights > 0).to(state.dtype)
+    return (state * counted[..., None]).sum(1, dtype=torch.float32) * weights.amax(1)[:, None]
+
+
 def position_limit(net: nn.Module) -> int | None:
     """The most tokens that a learned position table holds; None if positions are not learned."""
     for path, module in net.named_modules():
@@ -309,7 +332,7 @@ class HFModel:
 
     `reader` is the tokenizer or image processor, `n_special` the number of special tokens in front
     of an image's patches, `max_tokens` the most that a sample may have. `reentrant` says that
-    several threads may call `forward` at once.
+    several threads may call `forward` at once. `hooks` are on the network, at `hook_points`.
     """
 
     name: str
@@ -326,8 +349,13 @@ class HFModel:
     max_tokens: int | None
     device: torch.device
     dtype: str
-    # The hooks of one call would also be called by what passes in another.
-    reentrant: bool = False
+    reentrant: bool = True
+    hooks: KeptHooks | None = None
+
+    def __post_init__(self):
+        # Attached once, here, because threads share a model. A copy of it shares its hooks.
+        if self.hooks is None:
+            object.__setattr__(self, "hooks", KeptHooks(self.net, self.hook_points))
 
     @property
     def n_blocks(self) -> int:
@@ -358,18 +386,18 @@ class HFModel:
 
         # A state is pooled as it passes, so that memory never holds those of all layers.
         def keep(layer: int, values) -> None:
-            # Some networks pass (batch x tokens, width) through their normalisations.
-            state = first_tensor(values).float().reshape(*weights.shape, -1)
-            pooled[layer] = (state * weights[..., None]).sum(1)
+            pooled[layer] = pool_state(first_tensor(values), weights)
 
-        hooks = [(point, partial(keep, layer)) for layer, point in enumerate(self.hook_points)]
-        with (
-            torch.inference_mode(),
-            matmul_precision(self.dtype, self.device),
-            attached(self.net, hooks),
-        ):
+        with torch.inference_mode(), self._precision(), self.hooks.heard_by(keep):
             self.net(**batch)
         return pooled
+
+    def _precision(self) -> contextlib.AbstractContextManager:
+        # The setting belongs to the process. On a CPU, where several threads call `forward` at
+        # once, whoever starts them sees to it.
+        if self.device.type == "cuda":
+            return matmul_precision(self.dtype, self.device)
+        return contextlib.nullcontext()
 
     def encode(self, inputs: Iterable[str]) -> tuple[list[list[int]], list[np.ndarray]]:
         """Token numbers of each sample, and for each token whether it counts."""
