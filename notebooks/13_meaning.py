@@ -178,7 +178,10 @@ of_book["dataset"] = of_book.dataset.replace(data_titles)
 both = [table for table in (of_paper, of_book) if len(table)]
 cases = sign.once(pd.concat(both, ignore_index=True)).reset_index(drop=True)
 io.write_table(io.RunPaths(run).results / "meaning.csv", cases)
-ends = [f"{low:+.2f} to {high:+.2f}" for low, high in zip(cases.low, cases.high)]
+ends = [
+    f"{low:+.2f} to {high:+.2f}"
+    for low, high in zip(cases.low, cases.high, strict=True)
+]
 listed = cases.assign(labels=cases.label_set, interval=ends)
 columns = ["model", "dataset", "labels", "rho", "interval", "n_effective", "share"]
 listed[columns].round(2).astype(object).fillna("–").style.hide()
