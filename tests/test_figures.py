@@ -364,8 +364,14 @@ def drawn():
     figures.use_style()
     made = {name: draw(figures) for name, draw in DRAWN.items()}
     for figure in made.values():
-        FigureCanvasAgg(figure).draw()
+        lay_out(figure)
     return made
+
+
+def lay_out(figure):
+    """Give everything its place, without drawing it."""
+    FigureCanvasAgg(figure)
+    figures._lay_out(figure)
 
 
 def texts(figure):
@@ -463,7 +469,7 @@ def narrow(drawn):
     """Every figure as a phone shows it, laid out."""
     made = {name: figures.narrow(figure) for name, figure in drawn.items()}
     for figure in made.values():
-        FigureCanvasAgg(figure).draw()
+        lay_out(figure)
     return made
 
 
