@@ -51,7 +51,7 @@ pdf: book
 	$(IN) -m georep_utils book --pdf
 
 test: $(READY)
-	$(IN) -m pytest -n 2 --dist loadfile -m "not slow and not book"
+	OMP_NUM_THREADS=1 $(IN) -m pytest -n 2 --dist loadfile -m "not slow and not book"
 
 run: $(READY)
 	$(IN) -m georep_utils run $(RUN) $(ARGS)
