@@ -120,8 +120,8 @@ FAULTS = [
     helper(
         "minus zero and zero are two points",
         SCALING,
-        "(row + 0.0).tobytes()",
-        "row.tobytes()",
+        "values = np.ascontiguousarray(X + 0.0)",
+        "values = np.ascontiguousarray(X)",
         "tests/test_scaling.py",
     ),
     # ------------------------------------------------------------------------------ neighbours
@@ -235,9 +235,9 @@ FAULTS = [
     ),
     helper(
         "neighbours outside a half are kept",
-        RESAMPLING,
-        'first = np.argsort(~inside, axis=1, kind="stable")[:, :k]',
-        'first = np.argsort(inside, axis=1, kind="stable")[:, :k]',
+        "geometry/half_kernels.py",
+        "if inside[indices[row, column]]:",
+        "if indices[row, column] >= 0:",
         "tests/test_resampling.py",
     ),
     # -------------------------------------------------------------------------------- controls
@@ -601,8 +601,8 @@ FAULTS = [
     chapter(
         "11: the place is ignored",
         CH11,
-        'case = {"site": site, "pool": pool} | settings',
-        'case = {"site": sites[0], "pool": pool} | settings',
+        "checkpoint or None, site=site, pool=pool",
+        "checkpoint or None, site=sites[0], pool=pool",
         f"{CHAPTER}\\ and\\ 11",
     ),
     chapter(
