@@ -8,8 +8,9 @@ included. Beside the comparison stand
 
 * the arithmetic at the peak rate measured in the same run;
 * what a lower precision changes in the results, layer by layer of the bundled model;
-* the peak memory of an extraction;
-* on a GPU, all of the authors' section 2: 90,000 images, and the neighbours of every layer.
+* the peak memory of an extraction.
+
+`section_two`, all of the authors' section 2, is measured by `gpu.py`.
 
 Writes benchmarks/results/extract-<device>.json. Every ratio is of two things that were timed in
 turn in one run: see `timing.py`.
@@ -47,7 +48,7 @@ from georep_utils import clouds
 from georep_utils.data import datasets
 from georep_utils.data.samples import Dataset
 from georep_utils.geometry import overlap
-from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
+from georep_utils.geometry.neighbors import Neighbors, largest_range, nearest_neighbors
 from georep_utils.geometry.scaling import twonn_scaling
 from georep_utils.models import imagegpt
 from georep_utils.models import load as models
@@ -259,7 +260,7 @@ def section_two(n: int, shape: Shape, device: torch.device, dtype: str) -> dict:
         cloud = clouds.extract(model, data, Path(folder) / "r", progress=False)
         extracted = time.perf_counter()
         for layer in cloud.layers:
-            nearest_neighbors(cloud[layer], 50, 1024, str(device))
+            nearest_neighbors(cloud[layer], 50, largest_range(n), str(device))
         end = time.perf_counter()
     row = {
         "what": "section 2 of the authors' readme",
@@ -316,8 +317,6 @@ def main() -> None:
         rows += against_transformers(comparison, device, rates, options.repeats)
     for dtype in ("tf32", "bfloat16") if gpu else ("bfloat16",):
         rows += effect_of_dtype(dtype, device, n_per_class=10 if options.quick else 500)
-    if gpu and not options.quick:
-        rows.append(section_two(90_000, IGPT_S, device, "bfloat16"))
     for n in (200, 400) if options.quick else (1000, 5000):
         rows.append(peak_memory(n))
     save(options, f"extract-{device.type}", facts | {"peaks": rates, "rows": rows})

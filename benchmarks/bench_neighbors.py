@@ -1,18 +1,17 @@
 """Time the neighbour search against what others do.
 
-    python benchmarks/bench_neighbors.py [--quick] [--repeats 5] [--device auto] [--only CASE ...]
+    python benchmarks/bench_neighbors.py [--quick] [--repeats 5] [--only CASE ...]
 
-Four cases, which `--only` names:
+Three cases, which `--only` names:
 
 * `others`: scikit-learn's chunked distances with a partition, which is what the authors' code does;
   DADApy; FAISS's flat index, where `faiss` can be imported; and a bare matrix product, on which all
   of them are built;
 * `growth`: the search against the matrix product alone, at several numbers of points and features;
-* `memory`: what the search adds to a process that holds the points;
-* `gpu`: the sizes of the paper, where there is a GPU. Without one its rows are absent.
+* `memory`: what the search adds to a process that holds the points.
 
-Writes benchmarks/results/neighbors-<device>.json. Every figure is a ratio of two things that were
-timed in turn in one run: see `timing.py`.
+A GPU has a script of its own, `gpu.py`. This one writes benchmarks/results/neighbors-cpu.json.
+Every figure is a ratio of two things that were timed in turn in one run: see `timing.py`.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from timing import (
     arguments,
-    chosen_device,
     compare,
     high_water,
     in_fresh_process,
@@ -45,7 +43,7 @@ from timing import (
 from georep_utils.geometry.neighbors import nearest_neighbors
 from georep_utils.precision import linear
 
-CASES = ("others", "growth", "memory", "gpu")
+CASES = ("others", "growth", "memory")
 CPU = torch.device("cpu")
 MAXK = 50
 
@@ -76,13 +74,6 @@ class Task:
     def search(self, X: np.ndarray, device: torch.device = CPU) -> Callable:
         """Our search of the points X (n, d), to be called."""
         return functools.partial(nearest_neighbors, X, self.maxk, self.range_max, str(device))
-
-
-# Sizes for a GPU: the first two neighbours, which is all that TwoNN needs; the paper's selection of
-# ImageNet; and all of ImageNet.
-FIRST_TWO = Task(20_000, 768, maxk=2, range_max=2)
-SELECTION = Task(90_000, 512, MAXK, 1024)
-IMAGENET = Task(1_281_167, 512, MAXK, 1024)
 
 
 def normal(n: int, d: int) -> np.ndarray:
@@ -220,52 +211,23 @@ def added_by_search(n: int, d: int, range_max: int) -> float:
     return high_water() - before
 
 
-def on_gpu(device: torch.device, peak: dict, repeats: int, quick: bool) -> list[dict]:
-    """Rows of the search on a GPU, at sizes of the paper."""
-    tasks = [FIRST_TWO] if quick else [FIRST_TWO, SELECTION, IMAGENET]
-    rows = []
-    for task in tasks:
-        X = normal(task.n, task.d)
-        task.search(X[:5000], device)()
-        matrix_product(X, device)
-        # All of ImageNet takes long: once is enough.
-        times = 1 if task == IMAGENET else repeats
-        rows.append(against_product("neighbours", task, X, device, peak, times))
-        if task == SELECTION:
-            rows.append(against_host(task, X, device, peak))
-    return rows
-
-
-def against_host(task: Task, X: np.ndarray, device: torch.device, peak: dict) -> dict:
-    """The row of the search on a GPU against scikit-learn's way on this host's processor."""
-    way = "scikit-learn chunked distances with partition, this host's cores"
-    slow = functools.partial(scikit_learn_way, X, task.maxk, task.range_max)
-    facts = task.facts(peak) | {"device": str(device)}
-    return compare("neighbours", way, task.search(X, device), slow, 1, **facts)
-
-
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--device", default="auto")
     parser.add_argument("--only", nargs="*", default=CASES, choices=CASES, metavar="CASE")
     options = parser.parse_args()
-    device = chosen_device(options.device)
     task = Task(2000, 64, MAXK, 256) if options.quick else Task(20_000, 512, MAXK, 1024)
-    facts = machine_facts(device)
-    rates = {place: peaks(place) for place in {CPU, device}}
+    facts = machine_facts(CPU)
+    peak = peaks(CPU)
     # The kernels are compiled here, so that no timed search waits for it.
     nearest_neighbors(normal(2 * task.range_max, task.d), task.maxk, task.range_max, "cpu")
     rows = []
     if "others" in options.only:
-        rows += against_others(task, rates[CPU], options.repeats)
+        rows += against_others(task, peak, options.repeats)
     if "growth" in options.only:
-        rows += growth(task, rates[CPU], options.repeats, options.quick)
+        rows += growth(task, peak, options.repeats, options.quick)
     if "memory" in options.only:
         rows += memory(task)
-    if "gpu" in options.only and device.type == "cuda":
-        rows += on_gpu(device, rates[device], options.repeats, options.quick)
-    rates = {str(place): rate for place, rate in rates.items()}
-    save(options, f"neighbors-{device.type}", facts | {"peaks": rates, "rows": rows})
+    save(options, "neighbors-cpu", facts | {"peaks": {"cpu": peak}, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -47,13 +47,18 @@ pd.set_option("display.max_colwidth", None)
 #
 # Every comparison here is a ratio of two things that were timed in turn in one session, the median
 # of several, because a single time says more about the machine than about the code. `make bench`
-# measures them again, and writes one file a subject.
+# measures them again, and writes one file a subject; `make bench-gpu` does what needs a GPU.
 
 # %%
 measured = {}
 for path in io.find(Path(results), "*.json"):
-    if not path.stem.endswith("-quick"):
-        measured[path.stem] = io.read_json(path)
+    result = io.read_json(path)
+    # What was measured on a GPU lies in one file a row.
+    name = "cuda" if path.stem.startswith("cuda-") else path.stem
+    if name in measured:
+        measured[name]["rows"] += result["rows"]
+    elif not path.stem.endswith("-quick"):
+        measured[name] = result
 
 # %%
 parts = [
@@ -278,6 +283,7 @@ wanted = {
     "neighbours, N = 90,000, d = 512, ranks to 1024": (on_gpu.n == 90_000)
     & (on_gpu.what == "neighbours"),
     "neighbours, N = 20,000, d = 768, first two": on_gpu.d == 768,
+    "the same by products of TF32 halves": on_gpu.get("product") == "halves",
     "neighbours, N = 1,281,167, d = 512": on_gpu.n == 1_281_167,
     "extraction, iGPT-S shape, float32 and bfloat16": on_gpu.what == "extraction",
     "effect of TF32 and bfloat16 on ID and overlap": on_gpu.what == "effect of dtype",

@@ -57,11 +57,13 @@ def _points(kind, n=600, d=24, seed=0):
     return made[kind]().astype(np.float32)
 
 
-@pytest.fixture(params=["cpu", "torch"])
+@pytest.fixture(params=["cpu", "torch", "torch, halves"])
 def backend(request, monkeypatch):
-    """The kernels for CPU, and the code for GPU run by torch on CPU."""
-    if request.param == "torch":
+    """The kernels for CPU, and the code for GPU run by torch on CPU, with either product."""
+    if request.param != "cpu":
         monkeypatch.setattr(module, "_search_cpu", module._search_torch)
+    if request.param.endswith("halves"):
+        monkeypatch.setattr(module, "GPU_PRODUCT", "halves")
     return request.param
 
 
@@ -171,12 +173,109 @@ def test_neither_block_nor_rows_nor_threads_change_a_bit(block, kind, cut, threa
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("product", ["float32", "halves"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_code_for_gpu_gives_the_bits_of_the_kernels(kind, monkeypatch):
-    X = _points(kind, n=300)
+def test_the_code_for_gpu_gives_the_bits_of_the_kernels(kind, product, monkeypatch):
+    """With 311 points, a prime number, no block but one divides the rows."""
+    X = _points(kind, n=600)[:311]
     kernels = nearest_neighbors(X, 20, 256, device="cpu")
     monkeypatch.setattr(module, "_search_cpu", module._search_torch)
-    _assert_same(nearest_neighbors(X, 20, 256, device="cpu", block=97), kernels)
+    monkeypatch.setattr(module, "GPU_PRODUCT", product)
+    for block in (1, 97, 310, 311, None):
+        _assert_same(nearest_neighbors(X, 20, 256, device="cpu", block=block), kernels)
+    parts = [
+        nearest_neighbors(X, 20, 256, "cpu", 50, rows) for rows in (slice(0, 103), slice(103, 311))
+    ]
+    _assert_same(concatenate(parts), kernels)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(5, 120),
+    copies=st.integers(1, 9),
+    values=st.integers(1, 4),
+    maxk=st.integers(1, 60),
+    block=st.integers(1, 130),
+    product=st.sampled_from(["float32", "halves"]),
+)
+def test_ties_that_reach_over_a_rank_are_ordered_by_index_on_a_gpu_too(
+    n, copies, values, maxk, block, product
+):
+    rng = np.random.default_rng(n)
+    X = np.repeat(rng.integers(0, values, (n, 2)), copies, axis=0).astype(np.float32)
+    X = X[rng.permutation(len(X))]
+    maxk = min(maxk, len(X) - 1)
+    range_max = largest_range(len(X))
+    kernels = nearest_neighbors(X, maxk, range_max, device="cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_search_cpu", module._search_torch)
+        patch.setattr(module, "GPU_PRODUCT", product)
+        _assert_same(nearest_neighbors(X, maxk, range_max, "cpu", block), kernels)
+
+
+# ---- The product in TF32 ----
+
+
+def _cut(x, bits):
+    """Numbers of float32 with `bits` bits behind the leading one; the others are cut off."""
+    x = np.asarray(x, np.float32)
+    return (x.view(np.int32) & -(1 << (23 - bits))).view(np.float32)
+
+
+def _tensor_core(a, b):
+    """a @ b.T as the roughest tensor core would: TF32 factors, each partial sum cut to float32."""
+    a, b = _cut(a, 10).astype(np.float64), _cut(b, 10).astype(np.float64)
+    total = np.zeros((len(a), len(b)), np.float32)
+    for i in range(a.shape[1]):
+        exact = total.astype(np.float64) + np.outer(a[:, i], b[:, i])
+        nearest = exact.astype(np.float32)
+        too_far = np.abs(nearest) > np.abs(exact)
+        total = np.where(too_far, np.nextafter(nearest, np.float32(0)), nearest)
+    return total
+
+
+def test_halves_have_the_bits_that_tf32_keeps_and_lose_little():
+    x = torch.from_numpy(_points("normal") * np.float32(1e-3))
+    high, low = module.tf32_halves(x)
+    for half in (high, low):
+        assert np.array_equal(_cut(half.numpy(), 10), half.numpy())
+    rest = (x.double() - high.double() - low.double()).abs()
+    assert (rest <= 2.0**-20 * x.abs()).all() and (rest > 0).any()
+
+
+@pytest.mark.parametrize("d", [3, 24, 300])
+@pytest.mark.parametrize("spread", [1e-3, 1.0])
+def test_the_error_of_a_product_of_halves_is_within_its_bound(d, spread):
+    """A hundred points near each other and far from the origin cancel most; others least."""
+    rng = np.random.default_rng(d)
+    X = (1 + spread * rng.standard_normal((100, d))).astype(np.float32)
+    high, low = (half.numpy() for half in module.tf32_halves(torch.from_numpy(X)))
+    exact = np.square(X[:, None].astype(np.float64) - X).sum(-1)
+    norms = np.square(X.astype(np.float64)).sum(1)
+    allowed = (np.sqrt(norms)[:, None] + np.sqrt(norms)) ** 2
+
+    def relative_error(product):
+        # In float32 from here on, as the search has it.
+        squares = norms.astype(np.float32) - 2 * product + norms.astype(np.float32)[:, None]
+        return (np.abs(squares - exact) / allowed).max()
+
+    crossed = _tensor_core(high, low) + _tensor_core(low, high)
+    assert relative_error(_tensor_core(high, high) + crossed) < module.rounding_error_of_halves(d)
+    # One product in TF32 would not do: the bound is not so wide that anything passes.
+    assert relative_error(_tensor_core(X, X)) > module.rounding_error_of_halves(d)
+
+
+def test_products_of_halves_are_what_the_search_makes():
+    X = _points("far from the origin")
+    cloud = module._prepare(X, torch.device("cpu"), torch.arange(len(X)))
+    cut = module.replace(cloud, halves=module.tf32_halves(cloud.scaled))
+    own = torch.arange(5, 50)
+    exact = torch.cdist(cloud.scaled[own].double(), cloud.scaled.double()).square()
+    for one in (cloud, cut):
+        found = module._partial_squares(one, own).double() + cloud.norms[own, None]
+        allowed = (cloud.norms[own].sqrt()[:, None] + cloud.norms.sqrt()).square()
+        assert ((found - exact).abs() <= one.error * allowed).all()
+    assert cut.error > cloud.error
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -129,6 +129,23 @@ def rounding_error(d: int) -> float:
     return 2.0**-24 * (0.51 * d + 8)
 
 
+def rounding_error_of_halves(d: int) -> float:
+    """The same for a product that is made in TF32 from numbers cut in two (`tf32_halves`).
+
+    A number is h + l + r, where h has its first 11 bits, l the next 11, and |r| <= 2^-20 |x|. What
+    is computed is h.h' + (h.l' + l.h'). It lacks l.l', r.y and (h + l).r', each at most
+    2^-20 |x| |y|: together 48 u |x| |y|, of which the distance holds twice and (|x| + |y|)^2 at
+    least four times as much, hence 24 u.
+
+    Products of numbers of 11 bits are exact in float32. Their sum is not, and tensor cores cut off
+    where float32 rounds, aligning several terms to the largest: count 2 u for each of the d terms
+    of h.h', twice as much as in `rounding_error`, hence 1.04 d. The 2 d terms in brackets are 2^-10
+    times as large and summed by themselves: below 0.01 d. The points are rounded when they are
+    scaled, and so is the norm; and a norm and three products are added up: 16 u.
+    """
+    return 2.0**-24 * (1.05 * d + 24 + 16)
+
+
 def margin(c, norm, square):
     """Return how far from the k-th smallest approximation any point that may hold rank k can lie.
 

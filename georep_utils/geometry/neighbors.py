@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from georep_utils.geometry.neighbor_kernels import (
     filter_columns,
     margin,
     rounding_error,
+    rounding_error_of_halves,
     settle,
 )
 from georep_utils.io import UserError, atomic
@@ -68,6 +69,10 @@ PAD_AFTER = 14
 # entry of a block of distances: the product, and what topk and sort need beside it.
 TORCH_BLOCK = 8192
 BYTES_PER_ENTRY = 16
+
+# On GPU: how products are made, "float32" or "halves" (see `tf32_halves`). The result is the same,
+# so the faster one should stand here; which one that is has not been measured yet.
+GPU_PRODUCT = "float32"
 
 # On GPU: numbers gathered at one time for exact distances (256 MiB in float64).
 GATHER = 1 << 25
@@ -340,12 +345,20 @@ class _Cloud:
     """The points in the two forms that a search needs.
 
     raw: (N, d) float32, as given. scaled: (N, d) float32, centred, scaled by a power of two, and in
-    the order of the columns. norms: (N,) float64, squared norms of `scaled`.
+    the order of the columns. norms: (N,) float64, squared norms of `scaled`. halves: `scaled` cut
+    in two, each half (N, d), where products are made of halves.
     """
 
     raw: torch.Tensor
     scaled: torch.Tensor
     norms: torch.Tensor
+    halves: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    @property
+    def error(self) -> float:
+        """How wrong approximate squared distances can be: see `rounding_error`."""
+        d = self.raw.shape[1]
+        return rounding_error(d) if self.halves is None else rounding_error_of_halves(d)
 
 
 def _prepare(X: np.ndarray, device: torch.device, order: torch.Tensor) -> _Cloud:
@@ -527,6 +540,8 @@ def _search_torch(query: _Query, device: torch.device) -> Found:
     block = _torch_block(query, device)
     # Points keep their order: topk needs no random one.
     cloud = _prepare(query.points, device, torch.arange(n_points, device=device))
+    if GPU_PRODUCT == "halves":
+        cloud = replace(cloud, halves=tf32_halves(cloud.scaled))
     n_candidates = min(n_points - 1, query.largest_rank * 33 // 32 + PAD_AFTER)
     plans = _plans(query, n_candidates)
     found = Found(
@@ -556,8 +571,8 @@ def _torch_block(query: _Query, device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
     else:
         free = psutil.virtual_memory().available
-    # The points in float32, twice.
-    points = 8 * query.points.size
+    # The points in float32, twice, and perhaps their halves.
+    points = (16 if GPU_PRODUCT == "halves" else 8) * query.points.size
     # Unasked, no more than half of what is left.
     fitting = (free - points) // (2 * BYTES_PER_ENTRY * n_points)
     chosen = query.block or max(1, min(TORCH_BLOCK, fitting))
@@ -586,11 +601,43 @@ def _plans(query: _Query, n_candidates: int) -> tuple[_Plan, _Plan]:
 
 def _closest(cloud: _Cloud, start: int, own: torch.Tensor, m: int) -> _TorchBlock:
     """Return the m points with the smallest approximate distances from each point of `own`."""
-    # |y|^2 - 2 x.y in one operation; |x|^2 is the same along a row and is added to what is kept.
-    partial_squares = torch.addmm(cloud.norms.float(), cloud.scaled[own], cloud.scaled.T, alpha=-2)
+    partial_squares = _partial_squares(cloud, own)
     partial_squares.scatter_(1, own[:, None], torch.inf)
     values, columns = partial_squares.topk(m, largest=False)
     return _TorchBlock(start, own, values.double() + cloud.norms[own, None], columns)
+
+
+def _partial_squares(cloud: _Cloud, own: torch.Tensor) -> torch.Tensor:
+    """Return |y|^2 - 2 x.y (rows, N) of the points `own` and all points.
+
+    |x|^2 is the same along a row, and is added to what is kept.
+    """
+    norms = cloud.norms.float()
+    if cloud.halves is None:
+        return torch.addmm(norms, cloud.scaled[own], cloud.scaled.T, alpha=-2)
+    high, low = cloud.halves
+    # The halves have no more bits than TF32 keeps. So this setting takes no digit from them.
+    device = cloud.raw.device
+    with matmul_precision("tf32" if device.type == "cuda" else "float32", device):
+        # The small products first, so that they don't add to the rounding of the large one.
+        squares = torch.addmm(norms, high[own], low.T, alpha=-2)
+        squares.addmm_(low[own], high.T, alpha=-2)
+        return squares.addmm_(high[own], high.T, alpha=-2)
+
+
+def tf32_halves(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the first 11 bits of float32 numbers, and the next 11, as float32 numbers.
+
+    Both are numbers of TF32, which tensor cores multiply several times as fast as float32. Their
+    sum is `x` to 2^-20. Bits are cut off, not rounded.
+    """
+    high = _first_bits(x)
+    return high, _first_bits(x - high)
+
+
+def _first_bits(x: torch.Tensor) -> torch.Tensor:
+    # float32 stores 23 bits of a number behind its leading one, TF32 the first ten of these.
+    return (x.view(torch.int32) & -(1 << 13)).view(torch.float32)
 
 
 def _settle_by_candidates(
@@ -619,11 +666,10 @@ def _is_certain(
     cloud: _Cloud, block: _TorchBlock, rows: torch.Tensor, window: _Window
 ) -> torch.Tensor:
     """Tell for each row whether the error bound leaves no point outside the window in question."""
-    error = rounding_error(cloud.raw.shape[1])
     n_others = len(cloud.raw) - 1
     n_candidates = block.squares.shape[1]
     square = block.squares[rows, window.rank - 1]
-    gap = margin(error, cloud.norms[block.own[rows]], square)
+    gap = margin(cloud.error, cloud.norms[block.own[rows]], square)
     sure = torch.ones(len(rows), dtype=torch.bool, device=square.device)
     if window.low > 0:
         sure &= block.squares[rows, window.low - 1] < square - gap
