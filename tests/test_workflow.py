@@ -580,9 +580,14 @@ def test_a_killed_run_leaves_nothing_half_done(lived_in):
     time.sleep(3)
     process.kill()
     process.wait()
+    work = house.root / "data/runs/tiny"
+    (work / ".executing-killed").mkdir()
+    (work / "kept/01_count/.00000000000000000001").mkdir()
     assert house.command("run", "tiny") == 0
     house.executed()
     assert house.total() == 6
+    left = [*work.glob(".executing-*"), *work.glob("kept/*/.[0-9]*")]
+    assert left == []
     assert house.command("run", "tiny") == 0
     assert house.executed() == []
 

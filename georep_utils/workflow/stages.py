@@ -236,11 +236,18 @@ def run(
     paths = RunPaths(run["name"])
     register(run)
     with io.lock(paths.work / ".lock", f"running {run['name']}"):
+        _remove_half_done(paths.work)
         io.write_json(paths.work / "overrides.json", dict(overrides or {}))
         check = None if before is None else partial(before, complete)
         before_of = {notebook: needs(notebook, list(given)) for notebook in given}
         stages = _Stages(paths, given, notebooks, start, check, before_of)
         return stages.run(jobs)
+
+
+def _remove_half_done(work: Path) -> None:
+    """Remove what a run left that was killed; the caller holds the lock of the run."""
+    for left in [*work.glob(".executing-*"), *work.glob("kept/*/.[0-9]*")]:
+        shutil.rmtree(left, ignore_errors=True)
 
 
 @dataclass
