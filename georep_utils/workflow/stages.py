@@ -488,7 +488,8 @@ def _failure(
     if isinstance(error, DeadKernelError):
         reason = "its kernel died, perhaps for want of memory"
     elif isinstance(error, PapermillExecutionError):
-        reason = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+        said = " ".join(error.evalue.split())
+        reason = f"cell {error.exec_count}: {error.ename}: {said}"
     else:
         return None
     kept = "it left no notebook"
