@@ -3,6 +3,7 @@
 A small repository of its own stands in a temporary folder: the package, tiny notebooks, run files.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -590,6 +592,32 @@ def test_a_killed_run_leaves_nothing_half_done(lived_in):
     assert left == []
     assert house.command("run", "tiny") == 0
     assert house.executed() == []
+
+
+def listening(process) -> set[str]:
+    """The addresses on which a process and its children wait for callers."""
+    found = set()
+    with contextlib.suppress(psutil.Error):
+        for one in [process, *process.children(recursive=True)]:
+            for connection in one.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found.add(connection.laddr.ip)
+    return found
+
+
+def test_a_run_waits_for_callers_on_the_loopback_address_only(lived_in):
+    """Kernels talk over TCP with the process that runs them, and with nobody else."""
+    house = lived_in
+    command = [sys.executable, "-m", "georep_utils", "run", "tiny", "--from", "01"]
+    environment = os.environ | {"PYTHONPATH": str(house.root)}
+    started = subprocess.Popen(command, cwd=house.root, env=environment, stdout=subprocess.DEVNULL)
+    process = psutil.Process(started.pid)
+    addresses = set()
+    while started.poll() is None:
+        addresses |= listening(process)
+        time.sleep(0.05)
+    assert started.returncode == 0 and addresses == {"127.0.0.1"}
+    house.executed()
 
 
 # ----------------------------------------------------------------------- runs of a reader's own
