@@ -442,11 +442,11 @@ def kind(name: str) -> Iterator[Work]:
     if name == "book":
         yield the_book(4.0)
     elif name == "run":
-        yield a_run(name, 25.0)
+        yield a_run(name, 20.0)
     elif name == "run, two at a time":
-        yield a_run(name, 25.0, "--jobs 2")
+        yield a_run(name, 20.0, "--jobs 2")
     elif name == "run, local workers":
-        yield a_run(name, 30.0, LOCAL, "01 02 03")
+        yield a_run(name, 25.0, LOCAL, "01 02 03")
     else:
         raise SystemExit(f"there is no work {name!r}; expected one of {', '.join(KILLS)}")
 

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import kill_at_random
 import nbformat
 import psutil
 import pytest
@@ -592,6 +593,57 @@ def test_a_killed_run_leaves_nothing_half_done(lived_in):
     assert left == []
     assert house.command("run", "tiny") == 0
     assert house.executed() == []
+
+
+CHILD = """# %% tags=["parameters"]
+run = "child"  # | Name of the run.
+
+# %%
+import subprocess
+import sys
+import time
+
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print("started", flush=True)
+open("child-started.txt", "w").close()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_nothing_lives_on_when_a_run_is_killed(lived_in, jobs):
+    """Neither the kernel nor what it has started: a worker that imports, in its place a sleep."""
+    house = lived_in
+    (house.root / "notebooks/05_child.py").write_text(CHILD)
+    text = yaml.safe_dump({"title": "A run that starts a child", "notebooks": ["05_child"]})
+    (house.root / "notebooks/runs/child.yml").write_text(text)
+    sign = house.root / "child-started.txt"
+    sign.unlink(missing_ok=True)
+    mark = f"child-{jobs}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "georep_utils", "run", "child", "--jobs", jobs],
+        cwd=house.root,
+        env=os.environ | {"PYTHONPATH": str(house.root), kill_at_random.MARK: mark},
+        stdout=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 60
+    while not sign.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(kill_at_random.alive(mark)) >= 3, "the run, its kernel, the child"
+    process.kill()
+    process.wait()
+    assert kill_at_random.orphans(mark) == 0
+    (house.root / "notebooks/runs/child.yml").unlink()
+
+
+def test_a_process_whose_parent_ended_while_it_started_ends_too():
+    program = (
+        "import os, time; from georep_utils.workflow import stages; "
+        "stages._end_with_parent(os.getppid() + 1); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=REPOSITORY, timeout=30, check=False)
+    assert done.returncode == 1
 
 
 def listening(process) -> set[str]:

@@ -378,12 +378,11 @@ def _executor(jobs: int) -> Executor:
     if jobs == 1:
         return _Here()
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, context, initializer=_end_with_parent)
+    return ProcessPoolExecutor(jobs, context, initializer=_end_with_parent, initargs=(os.getpid(),))
 
 
-def _end_with_parent() -> None:
-    """Watch the process that started this one, and end when it does, however it does."""
-    parent = os.getppid()
+def _end_with_parent(parent: int) -> None:
+    """Watch the process `parent`, which started this one, and end when it does, however it does."""
 
     def watch() -> None:
         while os.getppid() == parent:
