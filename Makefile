@@ -1,4 +1,4 @@
-# make book | pdf | test | run RUN=name | lint | bench | bench-gpu | lock | clean | help
+# make book | pdf | test | run RUN=name | lint | bench | bench-gpu | chaos | lock | clean | help
 PYTHON ?= python3
 RUN ?= igpt-mini
 ARGS ?=
@@ -13,7 +13,7 @@ SUITABLE := import ensurepip, os, sys, sysconfig, venv; \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: book pdf test run lint bench bench-gpu lock clean help
+.PHONY: book pdf test run lint bench bench-gpu chaos lock clean help
 
 help:
 	@echo "make book           run what changed and build the book: _build/html/index.html"
@@ -23,6 +23,7 @@ help:
 	@echo "make lint           style: line length, complexity, order of imports, layout"
 	@echo "make bench          benchmarks, into benchmarks/results; methods against known answers, into book/results"
 	@echo "make bench-gpu      what needs a GPU, one file a row as it goes, in nine minutes at most"
+	@echo "make chaos          kill runs, builds and downloads a hundred times and see what is lost, into book/results/chaos"
 	@echo "make lock           locks/: every package behind requirements.txt with its hashes (after a pin has changed)"
 	@echo "make clean          remove the built book and what 'make book' computed (never downloads, nor what another run uses)"
 	@echo "The first of them makes $(VENV) and installs requirements.txt; PYTHON=... names a Python 3.11 or 3.12."
@@ -67,6 +68,9 @@ bench: $(READY)
 
 bench-gpu: $(READY)
 	$(IN) benchmarks/gpu.py $(ARGS)
+
+chaos: $(READY)
+	$(IN) tests/kill_at_random.py
 
 lock: $(READY)
 	@$(IN) -m pip install --quiet --no-input --disable-pip-version-check uv

@@ -175,8 +175,7 @@ def _require_room_for_one(dataset, lengths: np.ndarray, batch_tokens: int | None
 
 def _trial(model, dataset, row: int) -> list[np.ndarray]:
     """Pooled arrays (1, width) of one sample: they tell the widths, and one model from another."""
-    pooled = model.forward(dataset.take([row]).inputs)
-    return [array.cpu().numpy() for array in pooled]
+    return forward(model, dataset, np.array([row]), pieces=1)[0]
 
 
 def _make_files(folder: Path, layers: Sequence[int], widths: Sequence[int], n: int) -> None:
@@ -294,7 +293,9 @@ def forward(model, dataset, rows: np.ndarray, pieces: int) -> tuple[list[np.ndar
                 pooled = model.forward(dataset.take(part).inputs)
                 parts.append([array.cpu().numpy() for array in pooled])
             return [np.concatenate(layer) for layer in zip(*parts, strict=True)], pieces
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
             if pieces >= len(rows):
                 raise UserError(
                     f"sample {dataset.ids[rows[0]]} alone does not fit into the memory of "
@@ -309,6 +310,12 @@ def forward(model, dataset, rows: np.ndarray, pieces: int) -> tuple[list[np.ndar
             ) from None
         torch.cuda.empty_cache()
         pieces *= 2
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether a device had no room. For a CPU PyTorch has no error of its own, only words."""
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or "can't allocate memory" in str(error)
 
 
 class _ArrayRows:
@@ -335,12 +342,18 @@ class _ArrayRows:
         for start, stop in zip(starts, stops, strict=True):
             self.stream.seek(self.offset + int(rows[start]) * self.row_bytes)
             part = np.ascontiguousarray(block[start:stop], dtype=np.float32)
-            self.stream.write(part.tobytes())
+            self._write_all(part.tobytes())
 
     def write_number(self, row: int, value: float) -> None:
         """Put one float64 into its row."""
         self.stream.seek(self.offset + row * self.row_bytes)
-        self.stream.write(np.float64(value).tobytes())
+        self._write_all(np.float64(value).tobytes())
+
+    def _write_all(self, content: bytes) -> None:
+        # On a disk that is nearly full a write may take a part and say so; only the next one fails.
+        left = memoryview(content)
+        while left:
+            left = left[self.stream.write(left) :]
 
 
 # ------------------------------------------------------------------------------------------ finish

@@ -123,7 +123,7 @@ for name, revision in load.revisions(model, model_options["revision"], checkpoin
 
 # %%
 files = pd.concat([files, own, needs.fetched_files(arrived, data_dir)])
-files.head(12).style.format({"bytes": "{:,}"}).hide()
+files.head(12).style.format({"bytes": "{:,}"}, escape="html").hide()
 
 # %% tags=["hide-input"]
 glue("n-files", len(files), display=False)

@@ -677,7 +677,7 @@ def choice(model, prominence=PROMINENCE):
 choices = pd.DataFrame({model: vars(choice(model)) for model in published.N_BLOCKS}).T
 columns = ["kind", "layer", "low", "high", "p_value", "visible"]
 formats = {"p_value": "{:.4f}", "visible": "{:.0%}"}
-choices[columns].fillna("").style.format(formats)
+choices[columns].fillna("").style.format(formats, escape="html")
 
 # %% [markdown]
 # *Low* and *high* are the confidence set: layers outside it are not the minimum, layers inside

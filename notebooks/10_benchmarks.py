@@ -268,7 +268,7 @@ names = {
 }
 memory = rows[rows.what.str.startswith("peak memory")]
 memory[list(names)].rename(columns=names).style.hide(axis="index").format(
-    precision=0, na_rep=""
+    precision=0, na_rep="", escape="html"
 )
 
 # %% [markdown]

@@ -1,5 +1,10 @@
 """What the book's prose takes from the runs when it is built."""
 
+import ast
+import itertools
+import shutil
+
+import jupytext
 import nbformat
 import pytest
 import yaml
@@ -147,3 +152,55 @@ def test_a_launched_page_has_one_cell_in_front_that_brings_its_repository():
     first = page.cells[0].source
     assert "!git clone --quiet --branch launch https://github.com/someone/georep georep" in first
     compile("\n".join(line.replace("!", "pass  # ") for line in first.splitlines()), "cell", "exec")
+
+
+def test_the_book_is_there_at_every_step_of_another_build(place, monkeypatch):
+    """Even where a build was killed when it had put its pages in place and not yet said so."""
+    numbers = itertools.count(1)
+
+    def write_pages(source, build, builder="html"):
+        output = build / "next/output/_build/html"
+        output.mkdir(parents=True)
+        (output / "index.html").write_text(f"build {next(numbers)}")
+
+    monkeypatch.setattr(pages, "table_of_contents", dict)
+    monkeypatch.setattr(pages, "stage", lambda toc, source, made: source.mkdir(parents=True) or {})
+    monkeypatch.setattr(pages, "run_jupyter_book", write_pages)
+    monkeypatch.setattr(pages, "finish", lambda built, narrow: None)
+    html = pages.build_html()
+    (place / "_build/built.json").unlink()
+    (place / "_build/.html-999999").symlink_to("html-of-a-build-that-was-killed")
+    remove = shutil.rmtree
+
+    def watched(path, **options):
+        remove(path, **options)
+        assert (html / "index.html").is_file(), f"no book after {path} was removed"
+
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    assert (pages.build_html() / "index.html").read_text() == "build 2"
+    left = [path.name for path in (place / "_build").glob("*html-*")]
+    assert len(left) == 1 and html.resolve().name == left[0]
+
+
+def formats_of_tables(notebook):
+    """The calls of a notebook that say how the cells of a styled table are written."""
+    cells = jupytext.read(notebook).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    named = [call for call in calls if isinstance(call.func, ast.Attribute)]
+    return [
+        call
+        for call in named
+        if call.func.attr == "format" and not isinstance(call.func.value, ast.Constant)
+    ]
+
+
+@pytest.mark.parametrize(
+    "notebook", sorted((REPOSITORY / "notebooks").glob("[0-9]*.py")), ids=lambda path: path.stem
+)
+def test_words_in_a_styled_table_are_text_and_no_html(notebook):
+    """One format for all cells is for numbers; a table with words has to be escaped."""
+    for call in formats_of_tables(notebook):
+        for_numbers = call.args and isinstance(call.args[0], ast.Constant)
+        escapes = [word.value.value for word in call.keywords if word.arg == "escape"]
+        assert for_numbers or escapes == ["html"], ast.unparse(call)

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 
 from georep_utils.io import REPOSITORY
 
@@ -33,3 +34,17 @@ def test_every_requirement_is_pinned_to_one_version():
     lines = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
     wanted = [line for line in lines if line and not line.startswith("#")]
     assert len(pins("requirements.txt")) == len(wanted)
+
+
+@pytest.mark.parametrize("job", ["tests", "audit"])
+def test_both_pythons_are_tested_and_audited_on_a_schedule(job):
+    text = (REPOSITORY / ".github/workflows/checks.yml").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    about = workflow["jobs"][job]
+    assert about["strategy"]["matrix"]["python"] == ["3.11", "3.12"]
+    assert about.get("if", "github.event_name == 'schedule'") == "github.event_name == 'schedule'"
+    # YAML takes the word "on" for true.
+    assert workflow[True]["schedule"][0]["cron"]
+    commands = " ".join(step.get("run", "") for step in about["steps"])
+    wanted = {"tests": ".ci/run", "audit": "-r locks/python-${{ matrix.python }}.txt"}
+    assert wanted[job] in commands

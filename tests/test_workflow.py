@@ -3,6 +3,7 @@
 A small repository of its own stands in a temporary folder: the package, tiny notebooks, run files.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -13,7 +14,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import kill_at_random
 import nbformat
+import psutil
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -639,11 +642,93 @@ def test_a_killed_run_leaves_nothing_half_done(lived_in):
     time.sleep(3)
     process.kill()
     process.wait()
+    work = house.root / "data/runs/tiny"
+    (work / ".executing-killed").mkdir()
+    (work / "kept/01_count/.00000000000000000001").mkdir()
     assert house.command("run", "tiny") == 0
     house.executed()
     assert house.total() == 6
+    left = [*work.glob(".executing-*"), *work.glob("kept/*/.[0-9]*")]
+    assert left == []
     assert house.command("run", "tiny") == 0
     assert house.executed() == []
+
+
+CHILD = """# %% tags=["parameters"]
+run = "child"  # | Name of the run.
+
+# %%
+import subprocess
+import sys
+import time
+
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print("started", flush=True)
+open("child-started.txt", "w").close()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_nothing_lives_on_when_a_run_is_killed(lived_in, jobs):
+    """Neither the kernel nor what it has started: a worker that imports, in its place a sleep."""
+    house = lived_in
+    (house.root / "notebooks/05_child.py").write_text(CHILD)
+    text = yaml.safe_dump({"title": "A run that starts a child", "notebooks": ["05_child"]})
+    (house.root / "notebooks/runs/child.yml").write_text(text)
+    sign = house.root / "child-started.txt"
+    sign.unlink(missing_ok=True)
+    mark = f"child-{jobs}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "georep_utils", "run", "child", "--jobs", jobs],
+        cwd=house.root,
+        env=os.environ | {"PYTHONPATH": str(house.root), kill_at_random.MARK: mark},
+        stdout=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 60
+    while not sign.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(kill_at_random.alive(mark)) >= 3, "the run, its kernel, the child"
+    process.kill()
+    process.wait()
+    assert kill_at_random.orphans(mark) == 0
+    (house.root / "notebooks/runs/child.yml").unlink()
+
+
+def test_a_process_whose_parent_ended_while_it_started_ends_too():
+    program = (
+        "import os, time; from georep_utils.workflow import stages; "
+        "stages._end_with_parent(os.getppid() + 1); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=REPOSITORY, timeout=30, check=False)
+    assert done.returncode == 1
+
+
+def listening(process) -> set[str]:
+    """The addresses on which a process and its children wait for callers."""
+    found = set()
+    with contextlib.suppress(psutil.Error):
+        for one in [process, *process.children(recursive=True)]:
+            for connection in one.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found.add(connection.laddr.ip)
+    return found
+
+
+def test_a_run_waits_for_callers_on_the_loopback_address_only(lived_in):
+    """Kernels talk over TCP with the process that runs them, and with nobody else."""
+    house = lived_in
+    command = [sys.executable, "-m", "georep_utils", "run", "tiny", "--from", "01"]
+    environment = os.environ | {"PYTHONPATH": str(house.root)}
+    started = subprocess.Popen(command, cwd=house.root, env=environment, stdout=subprocess.DEVNULL)
+    process = psutil.Process(started.pid)
+    addresses = set()
+    while started.poll() is None:
+        addresses |= listening(process)
+        time.sleep(0.05)
+    assert started.returncode == 0 and addresses == {"127.0.0.1"}
+    house.executed()
 
 
 # ----------------------------------------------------------------------- runs of a reader's own

@@ -16,6 +16,7 @@ from papermill.utils import merge_kwargs, remove_args
 from georep_utils import io
 
 LEFT_OUT = "left-out"
+KERNEL = "georep_utils.workflow.kernel"  # in place of ipykernel_launcher
 
 
 def applies(cell, facts: dict[str, bool]) -> bool:
@@ -34,6 +35,13 @@ def _not_yet(**_options) -> None:
 
 
 class _Client(PapermillNotebookClient):
+    def create_kernel_manager(self):
+        """The manager of a kernel that ends with this process."""
+        manager = super().create_kernel_manager()
+        spec = manager.kernel_spec
+        spec.argv = [KERNEL if word == "ipykernel_launcher" else word for word in spec.argv]
+        return manager
+
     def execute_cell(self, cell, cell_index, *args, **kwargs):
         _, _, facts = io.recorded(os.environ[io.RECORD])
         if not applies(cell, facts):

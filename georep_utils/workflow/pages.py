@@ -35,6 +35,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -254,20 +255,22 @@ def _build(build: Path, made: Mapping[str, str]) -> Path:
     narrow = stage(table_of_contents(), source, made)
     key = _key(source, narrow)
     html = build / "html"
-    finished = build / f"html-{key[:12]}"
+    # A name of its own each time: readers may still be in an earlier build of the same key.
+    finished = build / f"html-{key[:12]}-{time.time_ns()}"
     if io.read_object(build / "built.json").get("key") == key and (html / "index.html").is_file():
         print("the book is up to date", flush=True)
         shutil.rmtree(build / "next")
         return html
     run_jupyter_book(source, build)
     finish(build / "next/output/_build/html", narrow)
-    shutil.rmtree(finished, ignore_errors=True)
     (build / "next/output/_build/html").rename(finished)
     _point(html, finished)
     io.write_json(build / "built.json", {"key": key})
     for old in build.glob("html-*"):
         if old != finished:
             shutil.rmtree(old)
+    for link in build.glob(".html-*"):  # of builds that were killed
+        link.unlink()
     shutil.rmtree(build / "next")
     return html
 

@@ -269,6 +269,7 @@ def _run_all(several: Sequence[_Stages], jobs: int) -> list[list[str]]:
             name = stages.paths.run
             register(stages.run)
             stack.enter_context(io.lock(stages.paths.work / ".lock", f"running {name}"))
+            _remove_half_done(stages.paths.work)
             io.write_json(stages.paths.work / "overrides.json", stages.overrides)
         with _executor(jobs) as pool:
             _settle_all(several, jobs, pool)
@@ -307,6 +308,12 @@ def _begin_one(several: Sequence[_Stages], pool: Executor, running: dict) -> boo
                 return True
         earlier_done = earlier_done and len(stages.known) == len(stages.given)
     return False
+
+
+def _remove_half_done(work: Path) -> None:
+    """Remove what a run left that was killed; the caller holds the lock of the run."""
+    for left in [*work.glob(".executing-*"), *work.glob("kept/*/.[0-9]*")]:
+        shutil.rmtree(left, ignore_errors=True)
 
 
 @dataclass
@@ -431,12 +438,11 @@ def _executor(jobs: int) -> Executor:
     if jobs == 1:
         return _Here()
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, context, initializer=_end_with_parent)
+    return ProcessPoolExecutor(jobs, context, initializer=_end_with_parent, initargs=(os.getpid(),))
 
 
-def _end_with_parent() -> None:
-    """Watch the process that started this one, and end when it does, however it does."""
-    parent = os.getppid()
+def _end_with_parent(parent: int) -> None:
+    """Watch the process `parent`, which started this one, and end when it does, however it does."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -541,7 +547,8 @@ def _failure(
     if isinstance(error, DeadKernelError):
         reason = "its kernel died, perhaps for want of memory"
     elif isinstance(error, PapermillExecutionError):
-        reason = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+        said = " ".join(error.evalue.split())
+        reason = f"cell {error.exec_count}: {error.ename}: {said}"
     else:
         return None
     kept = "it left no notebook"
