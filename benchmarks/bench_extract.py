@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,7 @@ from georep_utils.geometry.neighbors import Neighbors, largest_range, nearest_ne
 from georep_utils.geometry.scaling import twonn_scaling
 from georep_utils.models import imagegpt
 from georep_utils.models import load as models
+from georep_utils.precision import find_device
 
 BUNDLED = "assets/igpt-mini/trained.safetensors"
 OTHERS = "transformers' ImageGPTModel, eager"
@@ -207,16 +208,22 @@ def effect_of_dtype(dtype: str, device: torch.device, n_per_class: int) -> list[
     representation, over the standard deviation of the layer.
     """
     data = datasets.load("fashion-mnist-14", "test", n_per_class)
-    exact = measure_layers(data, device, "float32")
-    lower = measure_layers(data, device, dtype)
-    n_blocks = len(exact) - 2  # beside the blocks, the final norm and the logits
+    bundled = models.source("igpt", BUNDLED, str(device))
+    return changes(bundled, data, dtype)
+
+
+def changes(source: models.ModelSource, data: Dataset, dtype: str) -> list[dict]:
+    """The rows of `effect_of_dtype` for any model and its data."""
+    exact = measure_layers(source, data)
+    lower = measure_layers(replace(source, dtype=dtype), data)
+    n_blocks = len(exact) - (2 if data.kind == "tokens" else 1)  # not the final norm, nor logits
     rows = []
     for layer, (before, after) in enumerate(zip(exact, lower, strict=True)):
         largest = np.abs(before.X - after.X).max()
         row = {
             "what": "effect of dtype",
             "dtype": dtype,
-            "device": device.type,
+            "device": find_device(source.device).type,
             "n": len(data),
             "layer": layer,
             "depth": layer / n_blocks,
@@ -229,20 +236,21 @@ def effect_of_dtype(dtype: str, device: torch.device, n_per_class: int) -> list[
         }
         rows.append(row)
     worst = max(abs(row["id"] / row["id_float32"] - 1) for row in rows)
-    print(f"{dtype} on {device}: ID changes by at most {worst:.2%}", flush=True)
+    print(f"{source.name} in {dtype}: ID changes by at most {worst:.2%}", flush=True)
     return rows
 
 
-def measure_layers(data: Dataset, device: torch.device, dtype: str) -> list[Measured]:
-    """Every layer of the bundled model in one precision."""
-    model = models.load("igpt", BUNDLED, str(device), dtype)
+def measure_layers(source: models.ModelSource, data: Dataset) -> list[Measured]:
+    """Every layer of a model."""
+    model = source.load()
+    device = str(model.device)
     layers = []
     with tempfile.TemporaryDirectory() as folder:
         cloud = clouds.extract(model, data, Path(folder) / "r", progress=False)
         for layer in cloud.layers:
             X = np.array(cloud[layer])
-            neighbors = nearest_neighbors(X, K, 16, str(device))
-            curve = twonn_scaling(X, (4,), device=str(device))
+            neighbors = nearest_neighbors(X, K, 16, device)
+            curve = twonn_scaling(X, (4,), device=device)
             shared = overlap.label_overlap(neighbors, data.labels, K)
             layers.append(Measured(X, neighbors, curve["id"].iloc[0], shared))
     return layers

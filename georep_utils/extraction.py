@@ -36,8 +36,10 @@ from georep_utils.precision import matmul_precision, threads_of_one_core
 BATCH_TOKENS = {"cuda": 2**18}
 
 # On a CPU, where each core has a batch of its own: numbers of one hidden state. The widest array of
-# a transformer has four times as many, 4 MiB, about what a core's own cache holds. Half or twice as
-# many cost little, eight times as many up to twice the time (see the chapter on costs).
+# a transformer has four times as many, 4 MiB, about what a core's own cache holds. With texts of
+# one length, a model of width 576 is fastest at 512 tokens a batch; half as many take 3 % longer, a
+# quarter 18 %, twice as many 13 %, four times as many 16 %. A vision transformer of width 384 stays
+# within 5 % from 4 images of 65 tokens to 32. So a calibration at run time would win nothing.
 CPU_STATE = 2**18
 CPU_TOKENS = (2**8, 2**10)  # and the fewest and the most tokens, whatever the width
 SIDES = ("labels", "families", "ids")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from georep_utils.io import UserError
+
+log = logging.getLogger(__name__)
 
 DTYPES = ("float32", "tf32", "bfloat16")
 
@@ -97,6 +100,22 @@ def find_device(device: str = "auto", dtype: str = "float32") -> torch.device:
             f"dtype tf32 needs a CUDA GPU, but the device is {device}; use float32 or bfloat16"
         )
     return torch.device(device)
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself. If not, it takes the way over float32."""
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def say_if_slow(device: torch.device, dtype: str) -> None:
+    """One line to the log where a lower precision makes the work slower."""
+    if device.type == "cpu" and dtype == "bfloat16" and not has_bfloat16():
+        log.warning(
+            "dtype is bfloat16, which this CPU emulates: expect it to take longer than float32; "
+            "set dtype to float32, or use a GPU"
+        )
 
 
 @contextlib.contextmanager

@@ -75,6 +75,27 @@ def test_each_thread_has_one_core_and_the_others_come_back():
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.parametrize(
+    "device, dtype, has, lines",
+    [
+        ("cpu", "bfloat16", False, 1),
+        ("cpu", "bfloat16", True, 0),
+        ("cpu", "float32", False, 0),
+        ("cuda", "bfloat16", False, 0),
+    ],
+)
+def test_slow_bfloat16_is_said_in_one_line(device, dtype, has, lines, monkeypatch, caplog):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: has)
+    precision.say_if_slow(torch.device(device), dtype)
+    assert len(caplog.messages) == lines
+    for said in caplog.messages:
+        assert "emulates" in said and "set dtype to float32" in said and "\n" not in said
+
+
+def test_whether_a_cpu_has_bfloat16_is_known():
+    assert precision.has_bfloat16() in (True, False)
+
+
 def precisions() -> list[str]:
     """Of float32 products: on a CPU, on a GPU, and in convolutions on a GPU."""
     return [

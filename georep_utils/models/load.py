@@ -33,7 +33,7 @@ from georep_utils.io import REPOSITORY, UserError, code_digest, file_digest, not
 from georep_utils.models import huggingface, imagegpt
 from georep_utils.models.hooks import SITES
 from georep_utils.models.hub_files import find_folder, read_config
-from georep_utils.precision import DTYPES, find_device
+from georep_utils.precision import DTYPES, find_device, say_if_slow
 
 IMAGEGPT = "igpt"
 POOLS = ("mean", "last", "cls")
@@ -249,6 +249,7 @@ class ModelSource:
     def load(self) -> imagegpt.ImageGPTModel | huggingface.HFModel:
         """The model itself, on its device: see the function `load`."""
         device = find_device(self.device, self.dtype)
+        say_if_slow(device, self.dtype)
         place = self._place()
         # A notebook that loads the model depends on these files.
         for file in self._files(place):
