@@ -122,6 +122,15 @@ def test_the_same_holds_for_an_imagegpt(hub_imagegpt, tmp_path):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("name", ["weights.pt", "weights.bin", "weights.safetensors"])
+def test_a_pickle_is_no_checkpoint_of_an_imagegpt(tmp_path, name):
+    marker = tmp_path / "was run"
+    torch.save({"wte": Touch(marker)}, tmp_path / name)
+    with pytest.raises(UserError):
+        load("igpt", checkpoint=str(tmp_path / name))
+    assert not marker.exists()
+
+
 def test_transformers_is_told_to_read_weights_only(gpt2, hub_imagegpt, monkeypatch):
     """The pinned version does so whatever it is told; another might not."""
     told = []
