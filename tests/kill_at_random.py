@@ -9,7 +9,8 @@ itself: its files must then be those of work that nobody disturbed, byte for byt
 whatever was finished must stay the same file (its inode and its time of change), the built book
 must be there at every moment, and two seconds after a kill nothing of the work may be alive.
 
-Everything happens in a copy of the repository. The table goes to `book/results/chaos/chaos.csv`.
+Everything happens in a copy of the repository. The table goes to `book/results/chaos/chaos.csv`;
+work that is killed as often as in KILLS takes the place of its row there.
 """
 
 from __future__ import annotations
@@ -81,6 +82,9 @@ class Work:
         The command that makes what the results must be; None for `command` itself.
     environment
         Variables; {folder} in them stands for the folder.
+    signs
+        Lines of its output, of which each kill awaits the next one before its clock starts. So
+        all stages are struck, on a slow machine too. None: the clock starts with the work.
     """
 
     name: str
@@ -93,6 +97,7 @@ class Work:
     keeps_folder: bool = False
     undisturbed: Callable[[Path, int], list[str]] | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    signs: tuple[str, ...] = ()
 
 
 @dataclass
@@ -234,6 +239,14 @@ def stage_of(work: Work, folder: Path) -> str:
     return "start" if work.name.startswith("run") else work.name
 
 
+def await_sign(sign: str, process: subprocess.Popen, folder: Path) -> None:
+    """Wait until a process has written a line, or has ended."""
+    while process.poll() is None:
+        if sign in output_of(folder).read_text(errors="replace"):
+            return
+        time.sleep(0.05)
+
+
 def strike(work: Work, folder: Path, number: int, seconds: float, counts: Counts) -> bool:
     """Do the work for some seconds and kill it; whether it ended before that."""
     before = identities(work.finished(folder))
@@ -241,6 +254,8 @@ def strike(work: Work, folder: Path, number: int, seconds: float, counts: Counts
     mark = uuid.uuid4().hex
     with watched(work.always(folder) if work.always else None, counts):
         process = start(work, work.command(folder, number), folder, mark)
+        if work.signs and seconds < PATIENCE:
+            await_sign(work.signs[counts.kills % len(work.signs)], process, folder)
         try:
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -342,7 +357,9 @@ def command_of_run(notebooks: str, *words: str) -> list[str]:
     return [sys.executable, "-m", "georep_utils", "run", "igpt-mini", *chosen, *small, *words]
 
 
-def a_run(name: str, longest: float, words: str = "", only: str = "") -> Work:
+def a_run(
+    name: str, longest: float, words: str = "", only: str = "", signs: tuple[str, ...] = ()
+) -> Work:
     """Chapters in some way or other; the results must be those of one process without workers."""
     command = command_of_run(only or CHAPTERS, *words.split())
     return Work(
@@ -353,6 +370,7 @@ def a_run(name: str, longest: float, words: str = "", only: str = "") -> Work:
         first_tables_in if only else tables_in,
         undisturbed=lambda folder, number: command_of_run(CHAPTERS),
         environment={"GEOREP_ROOT": "{folder}"},
+        signs=signs,
     )
 
 
@@ -443,6 +461,9 @@ def kind(name: str) -> Iterator[Work]:
         yield the_book(4.0)
     elif name == "run":
         yield a_run(name, 20.0)
+    elif name == "run, chapter by chapter":
+        signs = tuple(f"igpt-mini: {number}_" for number in CHAPTERS.split() for _ in range(2))
+        yield a_run(name, 8.0, signs=signs)
     elif name == "run, two at a time":
         yield a_run(name, 20.0, "--jobs 2")
     elif name == "run, local workers":
@@ -455,19 +476,26 @@ KILLS = {
     "downloads": 30,
     "book": 30,
     "run": 25,
+    "run, chapter by chapter": 10,
     "run, two at a time": 12,
     "run, local workers": 13,
 }
 
 
-def write(rows: list[Counts]) -> None:
-    text = text_io.StringIO()
-    writer = csv.DictWriter(text, list(vars(rows[0])), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        struck = ", ".join(f"{stage}: {kills}" for stage, kills in sorted(row.stages.items()))
-        writer.writerow(vars(row) | {"stages": struck})
+def keep(counts: Counts) -> None:
+    """Put a row into the table, in the place of an earlier one of its kind."""
     path = REPOSITORY / RESULT
+    rows = {}
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = {before["work"]: before for before in csv.DictReader(stream)}
+    struck = ", ".join(f"{stage}: {kills}" for stage, kills in sorted(counts.stages.items()))
+    row = vars(counts) | {"stages": struck}
+    rows[counts.work] = row
+    text = text_io.StringIO()
+    writer = csv.DictWriter(text, list(row), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows[name] for name in KILLS if name in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text.getvalue(), encoding="utf-8")
 
@@ -491,17 +519,18 @@ def main() -> int:
         return in_a_copy(words)
     words = words[1:]
     chosen = {words[0]: int(words[1])} if len(words) == 2 else KILLS
-    rows = []
+    faults = 0
     with tempfile.TemporaryDirectory(prefix="quiet-") as quiet:
         for name, kills in chosen.items():
             # All kinds of runs must give what one run does, which is made once.
             place = Path(quiet) / name.partition(",")[0] / "folder"
             with kind(name) as work:
-                rows.append(campaign(work, kills, place))
-            print(rows[-1], flush=True)
-    if chosen is KILLS:
-        write(rows)
-    return int(any(row.faults for row in rows))
+                counts = campaign(work, kills, place)
+            print(counts, flush=True)
+            faults += counts.faults
+            if kills >= KILLS[name]:
+                keep(counts)
+    return int(faults > 0)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ something.
 """
 
 import sys
+from collections import Counter
+from dataclasses import replace
 
 import kill_at_random
 import pytest
@@ -94,3 +96,24 @@ def test_an_error_is_noticed(tmp_path, capfd):
 def test_an_unknown_kind_of_work_is_named():
     with pytest.raises(SystemExit, match="there is no work 'x'"), kill_at_random.kind("x"):
         pass
+
+
+def test_a_kill_can_await_a_line_of_the_output(tmp_path):
+    text = "print('one'); time.sleep(0.3); print('two', flush=True); time.sleep(60)"
+    work = replace(work_of(text), signs=("two", "never"))
+    counts = Counts("")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert not strike(work, folder, 0, 0.01, counts)
+    assert kill_at_random.output_of(folder).read_text() == "one\ntwo\n"
+    ended = replace(work, command=program("print('one')"))
+    assert strike(ended, folder, 0, 20, counts), "a line that never comes is awaited to the end"
+
+
+def test_a_row_of_the_table_takes_the_place_of_an_earlier_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(kill_at_random, "REPOSITORY", tmp_path)
+    for work, kills in [("run", 1), ("book", 2), ("run", 3)]:
+        kill_at_random.keep(Counts(work, kills, stages=Counter({"02": kills})))
+    lines = (tmp_path / kill_at_random.RESULT).read_text().splitlines()
+    assert lines[0].startswith("work,kills,ended")
+    assert [line[:6] for line in lines[1:]] == ["book,2", "run,3,"]
