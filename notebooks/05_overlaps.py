@@ -199,8 +199,8 @@ joint = {curve: attempt.halves for curve, attempt in attempts.items()}
 # About half of a point's neighbours lie in its half, so that this works for a $k$ of which
 # $3k + 20$ neighbours are stored. For larger $k$ there is a plainer estimate instead: a mean of $N$
 # *independent* shares of mean $p$ has an error of $\sqrt{p(1-p)/N}$ at most. Neighbours share
-# neighbours, so they are not quite independent, and it is no strict bound. Which is which,
-# and why:
+# neighbours, so they are not quite independent, and it is no strict bound. Which is which, and
+# why:
 
 # %%
 wrapped = {
