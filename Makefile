@@ -64,7 +64,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(IN) -m pip install --quiet --no-input --disable-pip-version-check -r benchmarks/requirements.txt
-	@for file in benchmarks/bench_*.py benchmarks/validate_*.py benchmarks/operating_curve.py benchmarks/error_bars.py; do echo "$$file"; $(IN) "$$file" || exit 1; done
+	@for file in benchmarks/bench_*.py benchmarks/validate_*.py benchmarks/operating_curve.py benchmarks/relation_coverage.py benchmarks/error_bars.py; do echo "$$file"; $(IN) "$$file" || exit 1; done
 
 bench-gpu: $(READY)
 	$(IN) benchmarks/gpu.py $(ARGS)

@@ -4,13 +4,15 @@
 
 Profiles of known shape (`known_profiles`) are drawn again and again with noise, and given to the
 rule: with their true errors; with none, so that the rule takes them from the profile's own scatter;
-and as balanced halves, with noise that neighbouring layers share.
+and as balanced halves, with noise that neighbouring layers share. Such noise is also drawn where
+the rule has nothing but the scatter, and is told the right correlation, or a wrong one.
 
-Writes operating_curve.csv, a row for each profile, number of layers, noise and kind of error: the
-share of draws in which a minimum or a plateau was found and, for a profile with a minimum, the
-share of findings whose confidence set holds it (`covered`) and by how many layers the reported one
-is off (`offset`, a median). The rule promises that profiles without a feature are found in at most
-a twentieth of the draws. Takes about two minutes on one core.
+Writes operating_curve.csv, a row for each profile, number of layers, noise, kind of error, and
+correlation of neighbouring errors, the true one and the one that is assumed: the share of draws in
+which a minimum or a plateau was found and, for a profile with a minimum, the share of findings
+whose confidence set holds it (`covered`) and by how many layers the reported one is off (`offset`,
+a median). The rule promises that profiles without a feature are found in at most a twentieth of the
+draws, where its errors are right. Takes about four minutes on one core.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ QUICK_DRAWS = 4
 HARDEST = ("flat", "broad top", "rise, then linear fall of 12 %", "minimum of 20 %")
 # Layers read the same samples, so most of their noise is shared.
 CORRELATION = 0.9
+# Correlations of neighbouring errors, true and assumed, where errors are read from the scatter.
+RIGHT = ((0.5, 0.5), (0.9, 0.9))
+WRONG = ((0.5, 0.0), (0.9, 0.0), (0.0, 0.9))
 EARLIEST = 0.2  # depth of the first peak: a minimum is looked for after it
 
 
@@ -47,7 +52,8 @@ class Case:
     """One cell of the table.
 
     profile: its name; layers: how many; noise: relative to the ID; errors: "known", "scatter" or
-    "jackknife"; draws: how many.
+    "jackknife"; draws: how many; correlation: of the errors of neighbouring layers; assumed: the
+    one that the rule is told, where errors are "scatter".
     """
 
     profile: str
@@ -55,6 +61,8 @@ class Case:
     noise: float
     errors: str
     draws: int
+    correlation: float = 0.0
+    assumed: float = 0.0
 
 
 def cases(draws: int, fewer: int) -> list[Case]:
@@ -66,8 +74,25 @@ def cases(draws: int, fewer: int) -> list[Case]:
         for noise in NOISES
     ]
     scatter = [Case(profile, n, 0.03, "scatter", fewer) for profile in HARDEST for n in LAYERS[:2]]
-    halves = [Case(profile, LAYERS[0], 0.03, "jackknife", fewer) for profile in HARDEST]
-    return known + scatter + halves
+    halves = [
+        Case(profile, LAYERS[0], 0.03, "jackknife", fewer, CORRELATION) for profile in HARDEST
+    ]
+    return known + scatter + halves + shared_cases(draws, fewer)
+
+
+def shared_cases(draws: int, fewer: int) -> list[Case]:
+    """Errors that neighbouring layers share, where the rule sees the scatter only."""
+    right = [
+        Case(profile, LAYERS[0], 0.03, "scatter", draws, *pair)
+        for pair in RIGHT
+        for profile in HARDEST
+    ]
+    wrong = [
+        Case(profile, LAYERS[0], 0.03, "scatter", fewer, *pair)
+        for pair in WRONG
+        for profile in HARDEST
+    ]
+    return right + wrong
 
 
 def measure(case: Case) -> dict:
@@ -75,7 +100,7 @@ def measure(case: Case) -> dict:
     rng = np.random.default_rng(case.layers)
     depth = np.linspace(0, 1, case.layers)
     truth = (WITHOUT | WITH)[case.profile](depth)
-    found = [find(truth, case.noise, case.errors, rng) for _ in range(case.draws)]
+    found = [find(truth, case, rng) for _ in range(case.draws)]
     kinds = [one.kind for one in found]
     row = asdict(case)
     row["has_feature"] = case.profile in WITH
@@ -91,23 +116,29 @@ def measure(case: Case) -> dict:
     return row
 
 
-def find(truth: np.ndarray, noise: float, errors: str, rng: np.random.Generator) -> SemanticLayer:
-    """What the rule says of one noisy copy of a profile, with errors of that kind."""
-    if errors == "jackknife":
-        return _from_halves(truth, noise, rng)
-    ids = truth * (1 + noise * rng.standard_normal(len(truth)))
+def find(truth: np.ndarray, case: Case, rng: np.random.Generator) -> SemanticLayer:
+    """What the rule says of one noisy copy of a profile, with errors of the kind of the case."""
+    if case.errors == "jackknife":
+        return _from_halves(truth, case, rng)
+    root = case.noise * _root(len(truth), case.correlation)
+    ids = truth * (1 + root @ rng.standard_normal(len(truth)))
     profile = pd.DataFrame({"layer": np.arange(len(truth)), "id": ids})
-    if errors == "scatter":
-        return semantic_layer(profile, scatter=True)
-    return semantic_layer(profile.assign(id_err=noise * truth))
+    if case.errors == "scatter":
+        return semantic_layer(profile, scatter=True, correlation=case.assumed)
+    return semantic_layer(profile.assign(id_err=case.noise * truth))
 
 
-def _from_halves(truth: np.ndarray, noise: float, rng: np.random.Generator) -> SemanticLayer:
+def _root(n: int, correlation: float) -> np.ndarray:
+    """What makes errors that neighbours share out of independent ones."""
+    layers = np.arange(n)
+    return np.linalg.cholesky(correlation ** np.abs(layers[:, None] - layers))
+
+
+def _from_halves(truth: np.ndarray, case: Case, rng: np.random.Generator) -> SemanticLayer:
     """Each group of samples has a profile of its own; halves of the groups give the covariance."""
     layers = np.arange(len(truth))
-    correlation = CORRELATION ** np.abs(layers[:, None] - layers)
     # The mean over the groups has the wanted noise if each group has this much more of it.
-    root = np.linalg.cholesky(correlation) * np.sqrt(N_GROUPS) * noise
+    root = _root(len(truth), case.correlation) * np.sqrt(N_GROUPS) * case.noise
     by_group = truth * (1 + rng.standard_normal((N_GROUPS, len(truth))) @ root.T)
     replicates = np.array(
         [
@@ -124,7 +155,8 @@ def main() -> None:
     options = table_arguments(__doc__, "operating_curve").parse_args()
     chosen = cases(QUICK_DRAWS, QUICK_DRAWS) if options.quick else cases(DRAWS, FEWER_DRAWS)
     table = pd.DataFrame([measure(case) for case in chosen])
-    false = (table["minimum"] + table["plateau"])[~table["has_feature"]]
+    right = (table["errors"] != "scatter") | (table["assumed"] == table["correlation"])
+    false = (table["minimum"] + table["plateau"])[right & ~table["has_feature"]]
     print(f"{len(false)} cells without a feature: found in at most {false.max():.3f} of the draws")
     write_unless_quick(options, "operating_curve", table)
 

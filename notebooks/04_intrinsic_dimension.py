@@ -801,7 +801,8 @@ io.note_facts(comparable=len(log_steps) >= advice.MIN_LAYERS)
 
 # %% tags=["only-comparable"]
 together = {}
-for name in logs.columns.drop("id"):
+varying = (logs.nunique() > 1) & (log_steps.nunique() > 1)
+for name in logs.columns[varying].drop("id"):
     values = advice.relation(logs.id, logs[name])
     steps_of = advice.relation(log_steps.id, log_steps[name])
     together[name] = [values.rho, values.low, values.high]

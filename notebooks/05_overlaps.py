@@ -185,25 +185,30 @@ def pairs_with(name):
 
 
 # %%
-joint = {
-    (name, k): overlap_errors.over_layers(
+attempts = {
+    (name, k): overlap_errors.attempt_over_layers(
         pairs_with(name), lambda p, k=k: again(*p, k=k)
     )
     for name in ("next", *ends)
     for k in data_k
 }
-between = overlap_errors.add_errors(between, n, joint, by=["with", "k"])
+between = overlap_errors.add_errors(between, n, attempts, by=["with", "k"])
+joint = {curve: attempt.halves for curve, attempt in attempts.items()}
 
 # %% [markdown]
 # About half of a point's neighbours lie in its half, so that this works for a $k$ of which
 # $3k + 20$ neighbours are stored. For larger $k$ there is a plainer estimate instead: a mean of $N$
 # *independent* shares of mean $p$ has an error of $\sqrt{p(1-p)/N}$ at most. Neighbours share
-# neighbours, so they are not quite independent, and it is no strict bound. Which is which:
+# neighbours, so they are not quite independent, and it is no strict bound. Which is which, and
+# why:
 
 # %%
-between.groupby(["with", "k"]).joint.first().unstack("k").replace(
-    {True: "joint", False: "bound"}
-)
+wrapped = {
+    "selector": "td:last-child",
+    "props": "white-space: normal; min-width: 14rem",
+}
+kinds = overlap_errors.kinds(between, attempts, by=["with", "k"])
+kinds.style.set_table_styles([wrapped])
 
 # %% mystnb={"figure": {"name": "{{run}}-fig-data-overlap", "caption": "The paper's Fig. 2, for this run. Left: the overlap of each layer with the next. Right: of each layer with the first layer and with the final norm. Where the left curve is low, the network is rearranging neighbourhoods. Bands are one standard error: joint where the table above says so, else the bound for independent samples."}, "image": {"alt": "Neighbourhood overlap of consecutive layers, and with the first and last layer, against relative depth"}}
 figures.data_overlap(between, data_k, run, note=made_from)
@@ -313,21 +318,29 @@ again = partial(
 )
 
 # %% tags=["only-labels"]
-joint_labels = {
-    ("trained", k): overlap_errors.over_layers(near.values(), partial(again, k=k))
+attempts = {
+    ("trained", k): overlap_errors.attempt_over_layers(
+        near.values(), partial(again, k=k)
+    )
     for k in label_k
 }
 
 # %% tags=["only-labels", "only-untrained"]
 for number, cloud in enumerate(clouds.untrained_of(run_clouds)):
     tables = [cloud.neighbors(layer) for layer in cloud.layers]
-    found = overlap_errors.over_layers(tables, partial(again, k=label_k[0]))
-    joint_labels[clouds.untrained_name(number), label_k[0]] = found
+    found = overlap_errors.attempt_over_layers(tables, partial(again, k=label_k[0]))
+    attempts[clouds.untrained_name(number), label_k[0]] = found
 
 # %% tags=["only-labels"]
 by_label = pd.DataFrame(rows, columns=["network", "layer", "k", "overlap"])
 by_label["depth"] = by_label.layer / n_blocks
-by_label = overlap_errors.add_errors(by_label, n, joint_labels, by=["network", "k"])
+by_label = overlap_errors.add_errors(by_label, n, attempts, by=["network", "k"])
+joint_labels = {curve: attempt.halves for curve, attempt in attempts.items()}
+
+# %% tags=["hide-input", "only-labels"]
+asked = by_label[by_label.k.isin(label_k)]
+kinds = overlap_errors.kinds(asked, attempts, by=["network", "k"])
+kinds.style.set_table_styles([wrapped])
 
 # %% tags=["only-labels", "only-input"]
 joint_given = {
@@ -501,6 +514,7 @@ numbers = {
     "rho-high": relation.high,
     "rho-layers": relation.n_layers,
     "rho-effective": relation.n_effective,
+    "rho-needed": advice.MIN_EFFECTIVE,
     "sample-low": relation.sample_low,
     "sample-high": relation.sample_high,
 }
@@ -513,7 +527,10 @@ figures.id_against_overlap(scores.joined(profile, curve_table), label_k[0], made
 # %% [markdown] tags=["only-related"]
 # Over {glue:text}`rho-layers:.0f` layers the rank correlation is {glue:text}`rho:.2f`. As these
 # are worth about {glue:text}`rho-effective:.1f` independent ones, its 95 % interval for networks
-# with curves as smooth as these is {glue:text}`rho-low:.2f` to {glue:text}`rho-high:.2f`.
+# with curves as smooth as these is {glue:text}`rho-low:.2f` to {glue:text}`rho-high:.2f`. Where
+# layers are worth fewer than {glue:text}`rho-needed:.1f` independent ones, the interval is all of
+# -1 to 1, because curves that have nothing to do with each other are then alike too often for
+# anything to be tested ({ref}`the chapter on controls <paper-controls>` counts this).
 # {numref}`{{run}}-fig-id-against-overlap` shows whether one number does the two curves justice: a
 # loop means that the same ID goes with different overlaps early and late.
 

@@ -291,8 +291,9 @@ scored.drop(columns=about).set_index(["run", "n_samples", "choice"]).round(3)
 # The advice looks for one layer. A plainer question is whether layers of low ID have a high label
 # overlap at all. {numref}`{{run}}-fig-relation` shows their rank correlation over the layers of
 # each model. Both curves are smooth, so that thirty layers are worth a handful of independent ones;
-# the thin interval allows for that, and is wide. The thick one, where there is one, tells what
-# other samples would have given for this very network.
+# the thin interval allows for that, and is wide; where the curves are too smooth to test anything,
+# it is all of -1 to 1 ({ref}`paper-controls` counts why). The thick one, where there is one, tells
+# what other samples would have given for this very network.
 
 # %%
 related = evidence.relations(of_paper + of_runs, k)

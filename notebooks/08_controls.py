@@ -26,7 +26,9 @@
 #   it is wrong, and where it is blind;
 # - error bars are compared with the spread that they stand for;
 # - the rule that chooses a layer is given profiles with nothing to find, with a minimum and with a
-#   plateau, and then the profiles that the paper published.
+#   plateau, and then the profiles that the paper published;
+# - the interval of a correlation over layers is given curves that have nothing to do with each
+#   other.
 
 # %% tags=["parameters"]
 run = "paper"  # | Name of the run.
@@ -55,6 +57,7 @@ local_points = 200  # at least 10 | Points at which local PCA is taken.
 certificates = "book/results/scale_rules"  # | Folder of the tables of many more clouds.
 error_tables = "book/results/error_bars"  # | Folder of the tables of error bars.
 operating = "book/results/operating_curve/operating_curve.csv"  # | Table of profiles.
+coverage = "book/results/relation_coverage/relation_coverage.csv"  # | Table of pairs.
 error = 0.02  # between 0.001 and 0.2 | Relative error of each ID of a profile.
 draws = 100  # at least 20 | Noisy profiles drawn for each depth of a minimum.
 prominences = [
@@ -88,7 +91,7 @@ from georep_utils.geometry import (
     synthetic,
 )
 from georep_utils.geometry.semantic_layer import VERSION, semantic_layer
-from georep_utils.paper import published
+from georep_utils.paper import advice, published
 
 figures.use_style()
 RULES = ["paper_text", "igpt_release", "gride_small_k", "auto"]
@@ -559,7 +562,8 @@ figures.known_profiles(outlines, "made up; georep_utils/geometry/known_profiles.
 curves = io.read_table(operating)
 curves["found"] = curves.minimum + curves.plateau
 curves["findings"] = (curves.found * curves.draws).round()
-empty = curves[~curves.has_feature].copy()
+is_told = (curves.errors != "scatter") | (curves.assumed == curves.correlation)
+empty = curves[is_told & ~curves.has_feature].copy()
 left = empty.draws - empty.findings
 empty["upper"] = stats.beta.ppf(0.95, empty.findings + 1, left)
 
@@ -588,6 +592,27 @@ together["upper"] = stats.beta.ppf(0.95, together.findings + 1, left)
 together.round(3)
 
 # %% [markdown]
+# ### Errors that neighbouring layers share
+#
+# All layers read the same samples, so that the errors of neighbouring layers are alike. Balanced
+# halves see that; the scatter between layers does not, because errors that neighbours share hardly
+# show in it. `semantic_layer` can be told by how much they correlate (`correlation`). The table has
+# the share of draws with a finding where nothing is there (the worst of three shapes) and where
+# there is a minimum of a fifth, by the true correlation and the one that the rule was told:
+
+# %%
+shared = curves[(curves.correlation > 0) | (curves.assumed > 0)]
+shared = shared[shared.errors == "scatter"]
+by_told = shared.groupby(["correlation", "assumed", "has_feature"]).found.max()
+by_told.unstack().rename(columns={False: "nothing there", True: "minimum of 20 %"})
+
+# %% [markdown]
+# Where *assumed* lies below the true correlation, the rule takes the errors for smaller than they
+# are, and the first column says what that costs. Where it lies above, the rule is too careful, and
+# the second column does. One profile can't tell which correlation is right.
+#
+# ### Layers that are there
+#
 # Then the shapes that have something: how often it is found, as what it is.
 
 # %%
@@ -609,7 +634,7 @@ figures.operating_curve(false, power, alpha, note)
 # case: to show that nothing changes by more than the prominence takes smaller errors than to show
 # that something does. A reported layer also comes with a confidence set of layers; for a minimum
 # the true layer lies in it in {glue:text}`covered:.0%` of the findings, or more, in every cell of
-# the table.
+# the table where the rule knows the correlation of its errors.
 
 # %% [markdown]
 # ### What a given error lets one see
@@ -652,6 +677,30 @@ flats = [known_profiles.plateau(np.linspace(0, 1, count)) for count in (25, 37, 
 levels = [share_found(flat, "plateau", rng) for flat in flats]
 limits = pd.DataFrame({"smallest minimum": visible, "plateau seen in": levels})
 limits.style.format("{:.0%}")
+
+# %% [markdown]
+# ## Correlations of smooth curves
+#
+# The book correlates the ranks of two curves over the layers of a network, of ID and label overlap
+# above all. Both are smooth, and two smooth curves are often alike, or opposed, without having
+# anything to do with each other: seven layers of two humps may be nothing but a rise and a fall.
+# The interval counts how many independent layers a pair is worth {cite}`bartlett1935`, and below
+# {glue:text}`needed:.1f` it is all of -1 to 1: *not testable*. `benchmarks/relation_coverage.py`
+# draws pairs of independent curves and counts how often the interval holds zero. It should do so in
+# 95 of 100 pairs:
+
+# %%
+pairs = io.read_table(coverage)
+pairs.pivot(index="curves", columns="layers", values="covered").round(3)
+
+# %% [markdown]
+# Silence alone would do as well. So here is the share of pairs that have an interval other than all
+# of -1 to 1, and the share of intervals that leave out zero where the second curve *is* the first
+# one, turned over, plus something of its own of half its size:
+
+# %%
+shares = pairs.pivot(index="curves", columns="layers", values=["testable", "power"])
+shares.round(2)
 
 # %% [markdown]
 # ## The published profiles
@@ -764,7 +813,13 @@ numbers |= {
     "below-alpha": answers[bool(empty.found.max() <= alpha)],
     "false-findings": int(empty.findings.sum()),
     "false-draws": int(empty.draws.sum()),
-    "covered": curves.covered.min(),
+    "covered": curves.covered[is_told].min(),
+    "not-told": by_told.xs(False, level="has_feature")[0.9, 0.0],
+    "told": by_told.xs(False, level="has_feature")[0.9, 0.9],
+    "needed": advice.MIN_EFFECTIVE,
+    "least-covered": pairs.covered.min(),
+    "layers-few": pairs.layers.min(),
+    "layers-many": pairs.layers.max(),
     "prominence": PROMINENCE,
     "error": error,
     "version": VERSION,
@@ -815,6 +870,12 @@ for name, value in numbers.items():
 #   {glue:text}`alpha:.0%`? {glue:text}`below-alpha`. With errors of {glue:text}`error:.0%` on each
 #   ID only minima as deep as the table says are seen, and plateaus seldom: a profile that gets no
 #   layer may have one.
+# - **Errors that neighbours share**: of profiles with nothing to find, whose errors correlate at
+#   .9, a layer is found in {glue:text}`told:.1%` at most where the rule is told, and in up to
+#   {glue:text}`not-told:.1%` where it is not.
+# - **Correlations over layers**: the 95 % interval holds zero for at least
+#   {glue:text}`least-covered:.1%` of the pairs of independent curves, of {glue:text}`layers-few` to
+#   {glue:text}`layers-many` layers, whatever their smoothness.
 # - **Published profiles**: the rule names a layer in {glue:text}`n-chosen` of
 #   {glue:text}`n-published`. The largest move of a model's layer over the prominences that were
 #   tried is one of {glue:text}`moving:.0f` layers.

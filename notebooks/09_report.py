@@ -50,7 +50,7 @@ import pandas as pd
 from myst_nb import glue
 
 from georep_utils import figures, io
-from georep_utils.geometry.semantic_layer import layer_scatter, semantic_layer
+from georep_utils.geometry.semantic_layer import semantic_layer
 from georep_utils.paper import comparison, evidence, findings, published
 
 figures.use_style()
@@ -216,25 +216,22 @@ pd.Series(neighbouring, name="correlation of neighbouring errors").round(2).to_f
 
 # %% [markdown] tags=["only-judged"]
 # Errors that are alike in neighbouring layers make a smooth curve, and the scatter between layers
-# shows only a part of them. So the rule is applied once more to the published profiles, with errors
-# of the middle one of these correlations, as large as the scatter that is seen requires. Of errors
-# with correlation $\rho$ a second difference has the variance $6 - 8\rho + 2\rho^2$, where
-# independent ones have 6.
+# shows only a part of them: of errors with correlation $\rho$ a second difference has the variance
+# $6 - 8\rho + 2\rho^2$, where independent ones have 6. {ref}`paper-controls` counts what the rule
+# finds when it is told a wrong correlation. So it is applied once more to the published profiles,
+# with the middle one of the correlations above.
 
 
 # %% tags=["only-judged"]
 def found_if_alike(one, rho):
     """What the rule finds on a published profile if errors of neighbours correlate at rho."""
     profile = one.profile()
-    shown = 6 * layer_scatter(profile.ids) ** 2 / (6 - 8 * rho + 2 * rho**2)
-    errors = np.sqrt(shown) * profile.ids
-    apart = np.abs(np.subtract.outer(profile.layers, profile.layers))
     table = pd.DataFrame({"layer": profile.layers, "id": profile.ids})
-    return semantic_layer(table, covariance=rho**apart * np.outer(errors, errors))
+    return semantic_layer(table, scatter=True, correlation=rho)
 
 
 # %% tags=["only-judged"]
-rho = float(np.median(list(neighbouring.values())))
+rho = max(0.0, float(np.median(list(neighbouring.values()))))
 published_networks = [one for one in networks if one.by == evidence.PAPER]
 rows = {}
 for one in published_networks:

@@ -52,7 +52,7 @@ from myst_nb import glue
 
 from georep_utils import clouds, figures, io
 from georep_utils.geometry import label_sets
-from georep_utils.paper import published, sign
+from georep_utils.paper import advice, published, sign
 
 # %% [markdown]
 # ## The question
@@ -165,6 +165,8 @@ for name in [path.parent.name for path in tables]:
 # A case is a network, its samples and one set of labels. Both curves are taken at layers 0 to $L$.
 # The interval of the rank correlation $\rho$ is that of curves as smooth as these: neighbouring
 # layers are alike, so that thirty layers are worth far fewer independent ones (`n_effective`).
+# Where they are worth fewer than {glue:text}`needed:.1f`, the correlation can't be tested, and the
+# interval is all of -1 to 1 ({ref}`paper-controls` counts why).
 
 # %%
 archives = Path(released_dir)
@@ -274,6 +276,8 @@ numbers = {
     "n-negative": int((cases.high < 0).sum()),
     "n-positive": int((cases.low > 0).sum()),
     "level": alpha,
+    "needed": advice.MIN_EFFECTIVE,
+    "n-untestable": int((cases.n_effective < advice.MIN_EFFECTIVE).sum()),
 }
 for name, value in numbers.items():
     glue(name, value, display=False)
@@ -286,7 +290,8 @@ for choice in sign.CHOICES:
 # %% [markdown]
 # - **The cases.** {glue:text}`n-cases` cases of {glue:text}`n-networks` networks and data sets. The
 #   correlation is negative, with its whole interval, in {glue:text}`n-negative` of them and
-#   positive in {glue:text}`n-positive`. What the input gives is known for {glue:text}`n-known`.
+#   positive in {glue:text}`n-positive`; in {glue:text}`n-untestable` the curves are too smooth for
+#   an interval. What the input gives is known for {glue:text}`n-known`.
 # - **H over data sets** ({glue:text}`cases-1` cases): *{glue:text}`verdict-1`*; without the
 #   networks that suggested it ({glue:text}`cases-2`): *{glue:text}`verdict-2`*; with chance taken
 #   off: *{glue:text}`verdict-4`*.

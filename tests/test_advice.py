@@ -1,5 +1,7 @@
 """The advice against its rivals: best sets, exact p values, and the relation of ID and overlap."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,6 +84,31 @@ def test_the_permutation_p_is_exact():
         advice.permutation_p([], [])
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1])
+def test_distances_that_are_none_are_named(bad):
+    with pytest.raises(UserError, match="1 distances .* missing, infinite or below zero"):
+        advice.permutation_p([bad], [np.array([0.0, 0.1])])
+    with pytest.raises(UserError, match="1 distances .* missing, infinite or below zero"):
+        advice.permutation_p([0.1], [np.array([0.0, bad])])
+
+
+def test_a_model_without_layers_to_draw_from_is_named():
+    with pytest.raises(UserError, match="model 2 has no layer"):
+        advice.permutation_p([0.0, 0.0], [np.array([0.1]), np.array([])])
+
+
+def test_scores_that_are_no_pairs_are_named():
+    with pytest.raises(UserError, match="1 of 2 pairs"):
+        advice.paired_p([1, np.nan], [0, 0])
+    with pytest.raises(UserError, match="1 of 2 pairs"):
+        advice.paired_p([np.inf, 1], [np.inf, 0])
+    with pytest.raises(UserError, match="a pair of numbers for each model"):
+        advice.paired_p([1, 2, 3], [0, 0])
+    with pytest.raises(UserError, match="0 models"):
+        advice.paired_p([], [])
+    assert advice.paired_p([1, 1], [1, 1]) == 1  # ties: any sign gives the same
+
+
 def test_paired_scores_need_several_models_to_prove_anything():
     assert advice.paired_p([1, 1, 1], [0, 0, 0]) == pytest.approx(0.25)
     assert advice.paired_p(np.ones(8), np.zeros(8)) == pytest.approx(2 / 256)
@@ -112,11 +139,59 @@ def test_replicates_give_an_interval_over_samples():
     assert found.sample_high < -0.9
     with pytest.raises(UserError, match="expected 5 or more"):
         advice.relation(ids[:4], overlaps[:4])
+    with pytest.raises(UserError, match="for 12 layers: expected"):
+        advice.relation(ids, overlaps, id_replicates[..., :9], overlap_replicates[..., :9])
+    constant = advice.relation(ids, overlaps, np.ones((19, 2, 12)), overlap_replicates)
+    assert np.isnan(constant.sample_low)
+
+
+def test_curves_that_are_worth_too_few_layers_are_not_testable():
+    rise = np.linspace(0, 1, 13)
+    found = advice.relation(rise, rise**2)
+    assert found.rho == pytest.approx(1)
+    assert not found.testable
+    assert (found.low, found.high) == (-1, 1)
+    rng = np.random.default_rng(3)
+    assert advice.relation(*rng.standard_normal((2, 13))).testable
+
+
+def test_a_curve_that_cannot_be_ranked_is_named():
+    good = np.arange(9.0) % 4
+    with pytest.raises(UserError, match="IDs are 2 in every layer"):
+        advice.relation(np.full(9, 2.0), good)
+    with pytest.raises(UserError, match="overlaps are 0.5 in every layer"):
+        advice.relation(good, np.full(9, 0.5))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(UserError, match="1 of 9 overlaps are missing or infinite"):
+            advice.relation(good, np.where(np.arange(9) == 4, bad, good))
+    with pytest.raises(UserError, match="expected 5 or more of the same layers"):
+        advice.relation([], [])
 
 
 def test_overlaps_without_errors_are_refused():
     with pytest.raises(UserError, match="zero or missing"):
         advice.best_set(curve(12, 0.0))
+
+
+def test_a_curve_that_has_no_best_layer_is_named():
+    good = curve(12)
+    holes = np.where(LAYERS == 3, np.nan, good.values)
+    n = len(LAYERS)
+    unknown = good.covariance.copy()
+    unknown[0, 1] = np.nan
+    for bad, named in [
+        ({"values": holes}, r"layers \[3\] have no finite label overlap"),
+        ({"values": good.values[:-1]}, "expected one for each"),
+        ({"covariance": np.eye(3)}, "covariance has shape"),
+        ({"covariance": unknown}, "missing or infinite"),
+        ({"groups": 1}, "groups = 1: expected two or more"),
+    ]:
+        with pytest.raises(UserError, match=named):
+            advice.best_set(replace(good, **bad))
+    with pytest.raises(UserError, match="alpha = 2"):
+        advice.best_set(good, alpha=2)
+    tied = replace(good, values=np.full(n, 0.5))
+    assert np.array_equal(advice.best_set(tied), LAYERS)
 
 
 def boards():

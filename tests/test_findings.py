@@ -169,6 +169,13 @@ def test_no_set_of_weights_counts_twice():
         findings.tally(said.drop(columns="weights"))
 
 
+def test_published_curves_give_way_to_a_run_of_the_same_name_and_weights():
+    paper = {"model": "igpt-small", "weights": "w", "n_samples": np.nan, "verdict": "yes"}
+    run = paper | {"n_samples": 9000, "verdict": "no"}
+    counted = findings.tally(pd.DataFrame([paper, run]).assign(finding="1"))
+    assert counted.loc["1"].to_dict() == {"yes": 0, "no": 1, "partly": 0, "not testable": 0}
+
+
 def test_the_table_has_a_row_a_statement():
     found = findings.judge(rows("intrinsic_dimension", IMAGE_ID, 0.01), "image")
     made = findings.table({"a": found, "b": found})

@@ -10,6 +10,7 @@ from georep_utils.geometry import known_profiles
 from georep_utils.geometry.neighbors import nearest_neighbors
 from georep_utils.geometry.scale_rules import MAX_BIAS
 from georep_utils.io import REPOSITORY
+from georep_utils.paper import advice
 
 MOST_WRONG = 0.01  # share of certificates
 ALLOWED = 0.05  # share of profiles without a feature in which one may be found
@@ -149,8 +150,45 @@ def test_a_quick_run_writes_nothing(script, tmp_path):
 def test_the_tables_of_the_book_are_of_the_cases_that_the_scripts_measure(script):
     curve = script("operating_curve")
     table = pd.read_csv(REPOSITORY / "book/results/operating_curve/operating_curve.csv")
-    columns = ["profile", "layers", "noise", "errors", "draws"]
+    columns = ["profile", "layers", "noise", "errors", "draws", "correlation", "assumed"]
     expected = pd.DataFrame(curve.cases(curve.DRAWS, curve.FEWER_DRAWS))
     pd.testing.assert_frame_equal(table[columns], expected[columns])
-    without = table[~table["has_feature"]]
-    assert (without["minimum"] + without["plateau"]).max() <= ALLOWED
+    told = (table["errors"] != "scatter") | (table["assumed"] == table["correlation"])
+    found = (table["minimum"] + table["plateau"])[~table["has_feature"]]
+    assert found[told].max() <= ALLOWED
+    not_told = (table["correlation"] == 0.9) & (table["assumed"] == 0) & ~told
+    assert found[not_told].max() > ALLOWED
+
+
+# ------------------------------------------------------------------------- correlations over layers
+
+
+@pytest.mark.parametrize(
+    ("curves", "layers"),
+    [("smooth, 4 layers", 9), ("random walk", 13), ("hump", 7), ("white noise", 25)],
+)
+def test_curves_that_have_nothing_to_do_with_each_other_are_seldom_related(script, curves, layers):
+    row = script("relation_coverage").measure(curves, layers, 200)
+    # 200 pairs leave an error of 0.018 at 0.93.
+    assert row["covered"] >= 0.93 - 2 * 0.018
+
+
+def test_without_a_least_number_of_independent_layers_the_interval_is_too_sure(script, monkeypatch):
+    coverage = script("relation_coverage")
+    monkeypatch.setattr(advice, "MIN_EFFECTIVE", 3.5)
+    assert coverage.measure("smooth, 4 layers", 7, 100)["covered"] < 0.9
+
+
+def test_related_curves_are_seen_where_layers_are_many(script):
+    row = script("relation_coverage").measure("rough, 2 layers", 31, 50)
+    assert row["testable"] > 0.95
+    assert row["power"] > 0.8
+
+
+def test_the_committed_coverage_is_of_all_kinds_of_curves_and_as_promised(script):
+    coverage = script("relation_coverage")
+    table = pd.read_csv(REPOSITORY / "book/results/relation_coverage/relation_coverage.csv")
+    assert list(table["curves"].unique()) == list(coverage.CURVES)
+    assert set(table["layers"]) == set(coverage.LAYERS)
+    assert (table["draws"] == coverage.DRAWS).all()
+    assert table["covered"].min() >= 0.93

@@ -70,3 +70,9 @@ def test_too_few_neighbours_or_ratios_are_refused(cloud):
         nd.near_duplicates(nearest_neighbors(cloud, 20, 2, "cpu"), share=2)
     with pytest.raises(UserError, match="20 or more"):
         nd.pareto_test(np.full(100, np.inf))
+    with pytest.raises(UserError, match="0 of 0 ratios"):
+        nd.pareto_test(np.array([]))
+    with pytest.raises(UserError, match="all 50 usable ratios r_2 / r_1 are 1"):
+        nd.pareto_test(np.ones(50))
+    some_copies = np.r_[np.full(5, np.inf), 1 + np.random.default_rng(6).pareto(4, 500)]
+    assert nd.pareto_test(some_copies).id == pytest.approx(4, rel=0.2)

@@ -45,6 +45,30 @@ def test_all_layers_have_joint_errors_or_none_has():
     assert overlap_errors.over_layers([], again) is None
 
 
+def test_why_there_are_no_joint_errors_is_kept_and_shown():
+    labels = np.arange(600) % 3
+    tables = [table(0), table(1, maxk=12)]
+
+    def attempt(groups, k):
+        return overlap_errors.attempt_over_layers(
+            tables, lambda one: resampling.label_overlap_replicates(one, labels, groups, k)
+        )
+
+    joint = attempt(overlap_errors.deal(600, labels), 2)
+    assert joint.halves.shape == (19, 2, 2) and joint.why == ""
+    few_stored = attempt(overlap_errors.deal(600, labels), 10)
+    assert few_stored.halves is None
+    assert "layer 2 of the curve" in few_stored.why and "maxk of 50" in few_stored.why
+    few_samples = attempt(overlap_errors.deal(30, None), 10)
+    assert "not dealt into groups: 40 or more" in few_samples.why
+    curves = pd.DataFrame({"k": [2, 2, 10, 10, 30], "overlap": 0.2})
+    attempts = {(2,): joint, (10,): few_stored}
+    curves = overlap_errors.add_errors(curves, 600, attempts, by=["k"])
+    kinds = overlap_errors.kinds(curves, attempts, by=["k"])
+    assert kinds.errors.tolist() == ["joint", "bound", "bound"]
+    assert kinds.why.tolist() == ["", few_stored.why, overlap_errors.NOT_ASKED]
+
+
 @pytest.mark.parametrize("by", [["k"], ["network", "k"]])
 def test_joint_errors_go_to_their_own_curve_and_the_bound_to_the_others(by):
     rows = [(name, k, layer, 0.2) for name in "ab" for k in (10, 30) for layer in (0, 1)]

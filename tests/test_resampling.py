@@ -182,3 +182,52 @@ def test_labels_that_can_not_be_balanced_leave_groups_without_them():
     alone = resampling.groups(100)
     assert np.array_equal(resampling.groups_of_points(100, np.arange(100)), alone)
     assert np.array_equal(resampling.groups_of_points(100, np.r_[np.zeros(99), 1]), alone)
+
+
+def test_overlaps_that_cannot_be_halved_are_named(cloud):
+    points, labels = cloud
+    dealt = resampling.groups(600, labels)
+    table = nearest_neighbors(points, 50, 2, "cpu")
+    missing = np.where(np.arange(600) < 5, np.nan, labels)
+    huddled = np.where(dealt == 0, 99, labels)
+    for given, groups, k, named in [
+        (labels, dealt, 0, "k = 0 neighbours: expected 1 or more"),
+        (missing, dealt, 10, "5 of 600 labels are missing"),
+        (np.zeros(600), dealt, 10, "needs two classes or more"),
+        (np.array([]), dealt, 10, "expected one for each"),
+        (huddled, dealt, 10, "1 classes lie in one group only .first: 99"),
+        (labels, np.zeros(600, int), 10, "two or more groups"),
+        (labels, dealt - 1, 10, "two or more groups"),
+        (labels, np.full(600, np.nan), 10, "two or more groups"),
+        (labels, np.arange(600), 10, "two or more groups"),
+        (labels, dealt[:5], 10, "5 groups for 600 points"),
+        (labels, None, 10, "not dealt into groups: 40 or more"),
+    ]:
+        with pytest.raises(UserError, match=named):
+            resampling.label_overlap_replicates(table, given, groups, k)
+
+
+@pytest.mark.parametrize(
+    ("mus", "named"),
+    [
+        (np.array([]), "0 of 0 ratios"),
+        (np.full(50, np.nan), "0 of 50 ratios"),
+        (np.full(50, np.inf), "0 of 50 ratios"),
+        (np.array([1.5]), "1 of 1 ratios"),
+        (np.ones(50), "no dimension from 0.001 to 1000 fits these 50"),
+        (1 + 1e-9 * np.arange(1, 51), "no dimension from 0.001 to 1000 fits"),
+    ],
+)
+def test_ratios_that_no_dimension_fits_are_named(mus, named):
+    with pytest.raises(UserError, match=named):
+        resampling.gride_fit(mus, 2)
+
+
+def test_a_rank_below_one_is_named_and_some_ties_do_no_harm():
+    rng = np.random.default_rng(0)
+    mus = 1 + rng.pareto(5, 2000)
+    with pytest.raises(UserError, match="k = 0: expected a rank"):
+        resampling.gride_fit(mus, 0)
+    mus[:20] = 1
+    assert resampling.gride_fit(mus, 1) == pytest.approx(5, rel=0.1)
+    assert np.isfinite(resampling.gride_fit(np.full(50, 1.5), 1))

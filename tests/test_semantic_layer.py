@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from georep_utils.geometry.semantic_layer import VERSION, layer_scatter, semantic_layer
 from georep_utils.io import UserError
@@ -109,3 +110,96 @@ def test_a_profile_that_cannot_be_judged_is_refused():
         semantic_layer(good, covariance=np.eye(3))
     with pytest.raises(UserError, match="ascending"):
         semantic_layer(good[::-1])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"groups": 1},
+        {"groups": np.nan},
+        {"alpha": 0},
+        {"alpha": 1.5},
+        {"prominence": np.nan},
+        {"plateau_share": 2},
+        {"correlation": 1},
+        {"correlation": -0.1},
+    ],
+)
+def test_a_setting_outside_its_range_is_named(setting):
+    (name,) = setting
+    with pytest.raises(UserError, match=f"{name} = .*: expected"):
+        semantic_layer(profile(with_minimum()), **setting)
+
+
+def test_numbers_that_are_none_are_named():
+    good = profile(with_minimum())
+    with pytest.raises(UserError, match=r"layers \[3\] have no positive, finite ID"):
+        semantic_layer(good.assign(id=good["id"].where(good["layer"] != 3, np.inf)))
+    with pytest.raises(UserError, match="no positive, finite ID"):
+        semantic_layer(good.assign(id="many"))
+    with pytest.raises(UserError, match="zero or missing, or infinite"):
+        semantic_layer(good.assign(id_err=np.inf))
+    with pytest.raises(UserError, match="do not scatter.*give errors"):
+        semantic_layer(profile(np.full(9, 5.0))[["layer", "id"]], scatter=True)
+    with pytest.raises(UserError, match="scatter of 2 IDs"):
+        layer_scatter(np.array([1.0, 2.0]))
+
+
+def test_a_matrix_that_is_no_covariance_is_refused():
+    good = profile(with_minimum())
+    missing, lopsided, impossible = (np.diag(good["id_err"] ** 2) for _ in range(3))
+    missing[0, 1] = np.nan
+    lopsided[0, 1] = 0.5
+    impossible[0, 1] = impossible[1, 0] = 10
+    with pytest.raises(UserError, match="1 of 625"):
+        semantic_layer(good, covariance=missing)
+    with pytest.raises(UserError, match="not symmetric"):
+        semantic_layer(good, covariance=lopsided)
+    with pytest.raises(UserError, match="variance below zero"):
+        semantic_layer(good, covariance=impossible)
+    with pytest.raises(UserError, match="both a covariance and a correlation"):
+        semantic_layer(good, covariance=np.diag(good["id_err"] ** 2), correlation=0.5)
+
+
+def test_layers_that_differ_without_any_error_are_told_apart():
+    """Errors that all layers share leave their differences exactly known."""
+    ids = with_minimum()
+    found = semantic_layer(profile(ids), covariance=np.full((N, N), 0.01))
+    assert (found.kind, found.layer) == ("minimum", 12)
+    assert semantic_layer(profile(np.full(N, 5.0)), covariance=np.full((N, N), 0.01)).p_value == 1
+
+
+def alike(n, correlation, rng):
+    """Errors of size one; those of neighbouring layers correlate."""
+    errors = rng.standard_normal(n)
+    for i in range(1, n):
+        errors[i] = correlation * errors[i - 1] + np.sqrt(1 - correlation**2) * errors[i]
+    return errors
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
+def test_the_scatter_gives_the_error_if_the_correlation_is_right(correlation):
+    rng = np.random.default_rng(4)
+    drawn = [
+        layer_scatter(10 * np.exp(0.02 * alike(49, correlation, rng)), correlation)
+        for _ in range(200)
+    ]
+    assert np.mean(drawn) == pytest.approx(0.02, rel=0.07)
+
+
+def test_errors_that_neighbours_share_are_no_finding_if_the_rule_is_told():
+    rng = np.random.default_rng(5)
+    drawn = [profile(10 * (1 + 0.03 * alike(N, 0.9, rng)))[["layer", "id"]] for _ in range(40)]
+    told = [semantic_layer(one, scatter=True, correlation=0.9).kind != "none" for one in drawn]
+    not_told = [semantic_layer(one, scatter=True).kind != "none" for one in drawn]
+    assert sum(told) <= stats.binom.ppf(0.99, 40, 0.05)
+    assert sum(not_told) > stats.binom.ppf(0.99, 40, 0.05)
+
+
+def test_known_errors_can_be_correlated_too():
+    ids = with_minimum(0.1)
+    errors = 0.04 * ids
+    apart = np.abs(np.subtract.outer(np.arange(N), np.arange(N)))
+    matrix = 0.8**apart * np.outer(errors, errors)
+    table = profile(ids, error=0.04)
+    assert semantic_layer(table, correlation=0.8) == semantic_layer(table, covariance=matrix)

@@ -31,12 +31,18 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from georep_utils.geometry.near_duplicates import id_by_fraction, near_duplicates, pareto_test
+from georep_utils.geometry.near_duplicates import (
+    ParetoTest,
+    id_by_fraction,
+    near_duplicates,
+    pareto_test,
+)
 from georep_utils.geometry.neighbors import Neighbors
 from georep_utils.geometry.profiles import NEAR_RANK, Layers, read_at_scale
 from georep_utils.geometry.scale_rules import Selection
 from georep_utils.geometry.scaling import drop_duplicates
 from georep_utils.geometry.synthetic import gaussian
+from georep_utils.io import UserError
 
 DIMENSIONS = (2, 4, 8, 16, 32, 64, 128)
 ABIDE_POINTS = 1500  # half a second a layer; its time grows faster than their number
@@ -155,7 +161,10 @@ def ratio_checks(cloud: Layers, layers: Sequence[int], curves: pd.DataFrame) -> 
 def _ratios_of(near: Neighbors) -> dict:
     distances = np.asarray(near.distances[:, 1:3])
     by_fraction = id_by_fraction(distances)
-    law = pareto_test(near.mus[:, 0])
+    try:
+        law = pareto_test(near.mus[:, 0])
+    except UserError:  # a layer of mostly equal points has no law; its row says so by empty places
+        law = ParetoTest(np.nan, np.nan, np.nan)
     r1 = distances[:, 0]
     rank = min(NEAR_RANK, near.indices.shape[1] - 1)
     found = near_duplicates(near, rank, NEAR_SHARE)

@@ -129,6 +129,11 @@ def pareto_test(mus: np.ndarray, seed: int = 0) -> ParetoTest:
     Returns
     -------
     ParetoTest
+
+    Raises
+    ------
+    UserError
+        Fewer than 20 usable ratios, or all of them 1.
     """
     logs = _log_ratios(mus)
     distance = float(_gap(logs[None])[0])
@@ -207,6 +212,11 @@ def _log_ratios(mus: np.ndarray) -> np.ndarray:
         raise UserError(
             f"{len(usable)} of {len(mus)} ratios are usable: expected {FEWEST} or more; take "
             "more points"
+        )
+    if usable.max() == 1:
+        raise UserError(
+            f"all {len(usable)} usable ratios r_2 / r_1 are 1: expected distances that differ; "
+            "take points that are not on a grid"
         )
     return np.log(usable)
 

@@ -8,13 +8,16 @@ point's neighbours, so about 3 k + 20 have to be stored for k within the half.
 *Bound.* A mean of N shares between 0 and 1 with the value p has an error of sqrt(p (1 - p) / N) at
 most, if the shares are independent. Those of points that are neighbours of each other are not, so
 it is no strict bound; it says nothing about differences between layers, which share their samples.
+
+Where a curve has the bound, there is a reason: too few samples, too few stored neighbours, or
+labels that can't be halved. `attempt_over_layers` keeps it, and `kinds` shows it.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -24,6 +27,19 @@ from georep_utils.geometry.quick_profile import overlap_error
 from georep_utils.geometry.resampling import Half, groups_of_points, jackknife, replicates
 from georep_utils.geometry.resampling import label_overlap_replicates as _label_replicates
 from georep_utils.io import UserError
+
+NOT_ASKED = "not asked for: it costs 38 more overlaps a layer"
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Replicates of a curve, or why there are none.
+
+    halves: (n_groups - 1, 2, L), or None; why: "" where there are replicates, else one sentence.
+    """
+
+    halves: np.ndarray | None
+    why: str = ""
 
 
 def deal(n: int, labels: np.ndarray | None = None) -> np.ndarray | None:
@@ -46,14 +62,24 @@ def over_layers(tables: Iterable, replicate: Callable[..., np.ndarray]) -> np.nd
     Returns
     -------
     None where a layer has too few stored neighbours, so that none has an error of another kind.
+    `attempt_over_layers` says which.
+    """
+    return attempt_over_layers(tables, replicate).halves
+
+
+def attempt_over_layers(tables: Iterable, replicate: Callable[..., np.ndarray]) -> Joint:
+    """As `over_layers`, with the reason where there are no replicates: that of the first layer
+    that has none.
     """
     found = []
-    for table in tables:
+    for place, table in enumerate(tables, start=1):
         try:
             found.append(replicate(table))
-        except UserError:
-            return None
-    return np.stack(found, axis=2) if found else None
+        except UserError as error:
+            return Joint(None, f"layer {place} of the curve: {error}")
+    if not found:
+        return Joint(None, "the curve has no layers")
+    return Joint(np.stack(found, axis=2))
 
 
 def remote_homology_replicates(
@@ -117,14 +143,42 @@ def add_errors(
     n : int
         Number of samples.
     joint : dict
-        Replicates of some curves, by the values of the columns `by`.
+        Replicates of some curves, or a `Joint`, by the values of the columns `by`.
     by : list of str
         What tells one curve from another, such as network and k.
     """
     table = table.assign(error=overlap_error(table.overlap, n), joint=False)
     for curve, rows in table.groupby(by, sort=False):
         again = joint.get(curve)
+        if isinstance(again, Joint):
+            again = again.halves
         if again is not None:
             table.loc[rows.index, "error"] = jackknife(again)[0]
             table.loc[rows.index, "joint"] = True
     return table
+
+
+def kinds(table: pd.DataFrame, joint: dict[tuple, Joint], by: list[str]) -> pd.DataFrame:
+    """Which curves have joint errors, and why the others have the bound.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `add_errors`.
+    joint : dict
+        What `attempt_over_layers` gave for some curves, by the values of the columns `by`.
+    by : list of str
+        As for `add_errors`.
+
+    Returns
+    -------
+    DataFrame
+        Index `by`; errors ("joint" or "bound"), why ("" for joint ones).
+    """
+    rows = []
+    for curve, part in table.groupby(by, sort=False):
+        if part.joint.all():
+            rows.append((*curve, "joint", ""))
+        else:
+            rows.append((*curve, "bound", joint.get(curve, Joint(None, NOT_ASKED)).why))
+    return pd.DataFrame(rows, columns=[*by, "errors", "why"]).set_index(by)

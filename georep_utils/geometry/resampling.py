@@ -50,6 +50,7 @@ GROUP_NUMBERS = (4, 8, 12, 20, 24, 32, 44, 48)
 MIN_HALF = 20  # points of a half, at least: with fewer an ID has an error above a fifth
 # Share of points, beside one, that may lack neighbours in a half and are then left out of it.
 MAX_SHORT = 0.001
+ROUNDING = 1e-8  # of a covariance, relative to its largest entry
 GRIDE_RANGE = (0.001, 1000.0)  # dimensions that are searched, as DADApy does
 SEARCHED = 24  # neighbours of a decimated subset: a half lacks two of them once in 600,000 points
 
@@ -182,6 +183,50 @@ def jackknife(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.sqrt(np.diag(covariance)), covariance
 
 
+def checked_covariance(covariance: np.ndarray, n: int) -> np.ndarray:
+    """A covariance between n layers as an array of floats, if it can be one.
+
+    Raises
+    ------
+    UserError
+        Another shape, entries that are missing or infinite, or variances below zero of some sum of
+        layers.
+    """
+    covariance = np.asarray(covariance, dtype=float)
+    if covariance.shape != (n, n):
+        raise UserError(
+            f"the covariance has shape {covariance.shape} for {n} layers: expected a row and a "
+            "column for each of them; give that of the same layers"
+        )
+    bad = ~np.isfinite(covariance)
+    if bad.any():
+        raise UserError(
+            f"entries of the covariance are missing or infinite ({bad.sum()} of {bad.size}): "
+            "expected finite numbers; leave out the layers that have no replicates"
+        )
+    size = np.abs(covariance).max(initial=0)
+    if not np.allclose(covariance, covariance.T, rtol=0, atol=ROUNDING * size):
+        raise UserError(
+            "the covariance is not symmetric: expected the same entry for layers i, j and j, i; "
+            "take the one that jackknife returns"
+        )
+    if n and np.linalg.eigvalsh(covariance)[0] < -ROUNDING * n * size:
+        raise UserError(
+            "the covariance gives some sum of layers a variance below zero: expected none; take "
+            "the one that jackknife returns"
+        )
+    return covariance
+
+
+def check_group_count(groups: int | None) -> None:
+    """UserError unless `groups` is None or a number of groups that an error can be read from."""
+    if groups is not None and not (np.isfinite(groups) and groups >= 2):
+        raise UserError(
+            f"groups = {groups}: expected two or more, since errors are read from how groups "
+            "differ; give the number that was used, or None where errors are known"
+        )
+
+
 def difference(
     a: np.ndarray, b: np.ndarray, a_replicates: np.ndarray, b_replicates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -219,19 +264,41 @@ def halves(neighbors: Neighbors, groups: np.ndarray, k: int) -> Iterator[tuple[H
     Raises
     ------
     UserError
-        Groups of another length, or too few stored neighbours.
+        Groups of another length or number, k below 1, or too few stored neighbours.
     """
+    if k < 1:
+        raise UserError(f"k = {k} neighbours: expected 1 or more; choose another k")
     indices = np.asarray(neighbors.indices)[:, 1:]
     distances = np.asarray(neighbors.distances)[:, 1:]
-    if groups.shape != (len(indices),):
-        raise UserError(
-            f"{len(groups)} groups for {len(indices)} points: expected one for each point, in "
-            "the same order"
-        )
-    # Of a subset of the samples the last groups may have no member.
-    n_groups = next(n for n in GROUP_NUMBERS if n > groups.max())
+    _check_length(groups, len(indices))
+    n_groups = _n_groups(groups)
     for first in half_samples(n_groups):
         yield tuple(_half(side[groups], indices, distances, k) for side in (first, ~first))
+
+
+def _check_length(groups: np.ndarray | None, n: int) -> None:
+    if groups is None:
+        raise UserError(
+            f"these {n} samples are not dealt into groups: {2 * MIN_HALF} or more are needed for "
+            "errors from halves; take more samples"
+        )
+    if np.shape(groups) != (n,):
+        raise UserError(
+            f"{len(groups)} groups for {n} points: expected one for each point, in the same order; "
+            "deal these points"
+        )
+
+
+def _n_groups(groups: np.ndarray) -> int:
+    """How many groups the samples were dealt into; of a part of them the last may be empty."""
+    groups = np.asarray(groups)
+    known = np.issubdtype(groups.dtype, np.integer) and len(np.unique(groups)) > 1
+    if not known or groups.min() < 0 or groups.max() >= GROUP_NUMBERS[-1]:
+        raise UserError(
+            f"the groups of the samples are not numbers of two or more groups from 0 to "
+            f"{GROUP_NUMBERS[-1] - 1}: expected what resampling.groups returns; deal them again"
+        )
+    return next(n for n in GROUP_NUMBERS if n > groups.max())
 
 
 def replicates(
@@ -247,7 +314,7 @@ def label_overlap_replicates(
     """Label overlap in both halves of each division, (n_groups - 1, 2). weighted: every class
     counts the same.
     """
-    codes = _class_codes(labels, len(neighbors.indices))
+    codes = _compared_codes(labels, len(neighbors.indices), groups)
 
     def overlap(half: Half) -> float:
         hits = (codes[half.indices] == codes[half.rows, None]).mean(axis=1)
@@ -279,7 +346,7 @@ def accuracy_replicates(neighbors: Neighbors, labels: np.ndarray, groups: np.nda
     """Leave-one-out accuracy of the nearest neighbour's label in both halves of each division,
     (n_groups - 1, 2).
     """
-    codes = _class_codes(labels, len(neighbors.indices))
+    codes = _compared_codes(labels, len(neighbors.indices), groups)
     return replicates(
         neighbors, groups, 1, lambda half: np.mean(codes[half.indices[:, 0]] == codes[half.rows])
     )
@@ -417,18 +484,37 @@ def gride_fit(mus: np.ndarray, k: int) -> float:
 
     As DADApy does it: n - 1 in place of n, and without ratios so large that they can only come from
     near-copies. Points without a finite ratio are left out.
+
+    Raises
+    ------
+    UserError
+        k below 1, fewer than two usable ratios, or ratios that are all 1 or nearly so.
     """
-    mus = np.asarray(mus, dtype=float)
-    mus = mus[np.isfinite(mus) & (mus >= 1)]
+    if k < 1:
+        raise UserError(f"k = {k}: expected a rank of 1 or more; choose another k")
+    all_mus = np.asarray(mus, dtype=float)
+    mus = all_mus[np.isfinite(all_mus) & (all_mus >= 1)]
+    if len(mus) < 2:
+        raise UserError(
+            f"{len(mus)} of {all_mus.size} ratios r_2k / r_k are finite and not below 1: expected "
+            "two or more; remove exact copies, or take more points"
+        )
     median, high = np.quantile(mus, [0.5, 0.95])
-    mus = mus[mus < median + 20 * (high - median)]
+    # Where all ratios are the same, there is no spread that could mark one as too large.
+    mus = mus[mus <= median + 20 * (high - median)]
     logs = np.log(mus)
 
     def score(dimension: float) -> float:
         inner = np.maximum(-np.expm1(-dimension * logs), 2e-7)  # a tie would divide by zero
         return (len(logs) - 1) / dimension + np.sum(((k - 1) / inner - (2 * k - 1)) * logs)
 
-    return float(brentq(score, *GRIDE_RANGE, xtol=1e-6))
+    low, high = GRIDE_RANGE
+    if not score(low) > 0 > score(high):
+        raise UserError(
+            f"no dimension from {low:g} to {high:g} fits these {len(mus)} ratios r_2k / r_k: "
+            "expected distances that differ; remove points at equal distances of all others"
+        )
+    return float(brentq(score, low, high, xtol=1e-6))
 
 
 def to_rows(replicates: np.ndarray, layers: Sequence[int], **facts) -> pd.DataFrame:
@@ -536,6 +622,36 @@ def _class_codes(labels: np.ndarray, n: int) -> np.ndarray:
             "samples a class; leave these out"
         )
     return codes.reshape(-1)
+
+
+def _compared_codes(labels: np.ndarray, n: int, groups: np.ndarray) -> np.ndarray:
+    """Classes that neighbours can be compared by: two or more, one for each sample, and each of
+    them in two groups or more, so that no half holds the whole of it in every division.
+    """
+    labels = np.asarray(labels)
+    missing = pd.isna(labels)
+    if missing.any():
+        raise UserError(
+            f"{missing.sum()} of {n} labels are missing: expected a class for each sample; leave "
+            "these samples out"
+        )
+    codes = _class_codes(labels, n)
+    if codes.max() == 0:
+        raise UserError(
+            f"all {n} labels are {labels[0]!r}: an overlap with labels needs two classes or more; "
+            "take samples of other classes"
+        )
+    _check_length(groups, n)
+    _n_groups(groups)
+    pairs = np.unique(np.column_stack([codes, groups]), axis=0)
+    together = np.bincount(pairs[:, 0]) < 2
+    if together.any():
+        name = labels[np.argmax(codes == np.argmax(together))]
+        raise UserError(
+            f"{together.sum()} classes lie in one group only (first: {name!r}): expected two "
+            "groups or more; deal the samples with these labels"
+        )
+    return codes
 
 
 def _half(inside: np.ndarray, indices: np.ndarray, distances: np.ndarray, k: int) -> Half:

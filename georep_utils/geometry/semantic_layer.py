@@ -39,9 +39,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from georep_utils.geometry.resampling import check_group_count, checked_covariance
 from georep_utils.io import UserError
 
-VERSION = "semantic_layer 2.0"
+VERSION = "semantic_layer 2.1"
 MIN_LAYERS = 5  # a rise, a fall and a rise need four layers; one more leaves something to compare
 WINDOW_LENGTHS = (1, 3, 5)  # odd, so that a window has a layer in its middle
 LAYERS_PER_WINDOW = (
@@ -49,6 +50,7 @@ LAYERS_PER_WINDOW = (
 )
 MIN_RUN = 4  # layers of the shortest plateau: slope and curvature leave one degree of freedom
 STEEPNESS = 0.5  # a plateau changes at most this much as fast as the way down to it
+NO_ERROR = 1e-6  # of the largest error: contrasts that are surer than this count as exactly known
 DRAWS = 2000  # noise profiles behind the critical value: its level is known to 0.005
 
 
@@ -137,6 +139,7 @@ def semantic_layer(
     covariance: np.ndarray | None = None,
     groups: int | None = None,
     scatter: bool = False,
+    correlation: float = 0.0,
 ) -> SemanticLayer:
     """Find the first minimum, or plateau, of an ID profile after its first peak, with at most
     `alpha` false findings.
@@ -166,6 +169,10 @@ def semantic_layer(
         Estimate one relative error from the scatter between neighbouring layers (`layer_scatter`),
         for curves that come without errors of their own. id_err, where there is one, is then a
         lower limit.
+    correlation : float
+        Correlation of the errors of neighbouring layers, 0 to below 1; those of layers j apart
+        correlate at its j-th power. It can't be read off one profile. With `scatter` it enlarges
+        the error, because errors that neighbours share hardly show in the scatter.
 
     Returns
     -------
@@ -175,14 +182,20 @@ def semantic_layer(
     ------
     UserError
         Fewer than five layers, IDs that are not positive, errors that are missing or zero, a
-        covariance of another shape.
+        covariance that can be none, or a setting outside its range.
     """
+    _check_settings(prominence, alpha, plateau_share, correlation)
+    check_group_count(groups)
     kept = _without_logits(profile, n_blocks)
     layers = kept["layer"].to_numpy()
     ids = _checked_ids(kept)
-    covariance = _covariance(kept, ids, profile, covariance, scatter)
+    if covariance is None:
+        covariance = _from_errors(_errors(kept, ids, scatter, correlation), correlation)
+    else:
+        covariance = _given_covariance(kept, profile, covariance, correlation)
     contrasts = _contrasts(len(ids), plateau_share)
-    errors, noise = _noise(covariance.tobytes(), len(ids), plateau_share, scatter)
+    scale = _bend_scale(correlation) if scatter else None
+    errors, noise = _noise(covariance.tobytes(), len(ids), plateau_share, scale)
     scores = _scores(ids, contrasts, errors, prominence)
     critical = _student(float(np.quantile(noise, 1 - alpha)), groups)
     best = max(scores.rise.max(), scores.run.max(initial=0))
@@ -192,26 +205,65 @@ def semantic_layer(
     return _located(layers, ids, contrasts, scores, critical, certainty)
 
 
-def layer_scatter(ids: np.ndarray) -> float:
+def layer_scatter(ids: np.ndarray, correlation: float = 0.0) -> float:
     """Relative error of each ID of a profile, from how much it departs from the line between its
     two neighbours.
 
     The second difference of the logarithm has the variance of six independent errors. The median
     of its absolute value ignores the few layers where the profile itself bends; elsewhere a bend
     makes the result larger, never smaller. Errors that neighbouring layers share do the opposite:
-    with a correlation of .9 between neighbours the result is about a quarter of their size.
+    if they correlate at rho, the second difference has the variance of 6 - 8 rho + 2 rho^2 errors
+    only. With rho = .9 that is .42, so that a result for rho = 0 is a quarter of the error.
 
     Parameters
     ----------
     ids : (L,) array
         IDs in layer order, five or more.
+    correlation : float
+        rho, as for `semantic_layer`.
 
     Returns
     -------
     float
+
+    Raises
+    ------
+    UserError
+        Fewer than five IDs, or one that is not positive.
     """
-    bends = np.diff(np.log(ids), n=2)
-    return float(np.median(np.abs(bends)) / stats.norm.ppf(0.75) / np.sqrt(6))
+    ids = np.asarray(ids, dtype=float)
+    if len(ids) < MIN_LAYERS or not (np.isfinite(ids) & (ids > 0)).all():
+        raise UserError(
+            f"the scatter of {len(ids)} IDs: expected {MIN_LAYERS} or more, all of them positive; "
+            "leave out layers without an ID"
+        )
+    return _typical(np.diff(np.log(ids), n=2)) / _bend_scale(correlation)
+
+
+def _typical(values: np.ndarray) -> np.ndarray:
+    """Standard deviation of Gaussian values (along the first axis) about zero, from the median of
+    their sizes.
+    """
+    return np.median(np.abs(values), axis=0) / stats.norm.ppf(0.75)
+
+
+def _bend_scale(correlation: float) -> float:
+    """Standard deviation of a second difference of errors of size one that correlate so."""
+    return float(np.sqrt(6 - 8 * correlation + 2 * correlation**2))
+
+
+def _check_settings(
+    prominence: float, alpha: float, plateau_share: float, correlation: float
+) -> None:
+    settings = {
+        "prominence": (prominence, 0 <= prominence < 1, "from 0 to below 1"),
+        "alpha": (alpha, 0 < alpha < 1, "between 0 and 1"),
+        "plateau_share": (plateau_share, 0 < plateau_share <= 1, "above 0, at most 1"),
+        "correlation": (correlation, 0 <= correlation < 1, "from 0 to below 1"),
+    }
+    for name, (value, fits, expected) in settings.items():
+        if not fits:
+            raise UserError(f"{name} = {value}: expected a number {expected}; choose another one")
 
 
 def _without_logits(profile: pd.DataFrame, n_blocks: int | None) -> pd.DataFrame:
@@ -235,49 +287,69 @@ def _without_logits(profile: pd.DataFrame, n_blocks: int | None) -> pd.DataFrame
 
 
 def _checked_ids(profile: pd.DataFrame) -> np.ndarray:
-    ids = profile["id"].to_numpy(dtype=float)
+    ids = pd.to_numeric(profile["id"], errors="coerce").to_numpy(dtype=float)
     bad = ~(np.isfinite(ids) & (ids > 0))
     if bad.any():
         where = profile["layer"].to_numpy()[bad].tolist()
         raise UserError(
-            f"layers {where} have no positive ID: expected one for each layer; leave them out"
+            f"layers {where} have no positive, finite ID: expected one for each layer; leave them "
+            "out"
         )
     return ids
 
 
-def _covariance(kept, ids, profile, covariance, scatter) -> np.ndarray:
-    """The covariance that the caller gave, or the independent errors of the layers on its
-    diagonal.
-    """
-    if covariance is not None:
-        if np.shape(covariance) != (len(profile), len(profile)):
-            raise UserError(
-                f"the covariance has shape {np.shape(covariance)} for {len(profile)} layers: "
-                "expected a row and a column for each row of the profile"
-            )
-        rows = np.flatnonzero(profile["layer"].isin(kept["layer"]))
-        covariance = np.asarray(covariance, dtype=float)[np.ix_(rows, rows)]
-        errors = np.sqrt(np.diag(covariance))
-    elif scatter:
+def _given_covariance(kept, profile, covariance, correlation: float) -> np.ndarray:
+    """The covariance that the caller gave, of the layers that are kept."""
+    if correlation:
+        raise UserError(
+            f"both a covariance and a correlation of {correlation:g} between layers: expected one "
+            "of them; leave out the correlation, which the covariance holds already"
+        )
+    covariance = np.asarray(covariance, dtype=float)
+    if covariance.shape == (len(profile), len(profile)):
+        _check_errors(profile, np.sqrt(np.maximum(np.diag(covariance), 0)))
+    covariance = checked_covariance(covariance, len(profile))
+    rows = np.flatnonzero(profile["layer"].isin(kept["layer"]))
+    return covariance[np.ix_(rows, rows)]
+
+
+def _errors(kept, ids, scatter: bool, correlation: float) -> np.ndarray:
+    """Standard errors of the IDs from their column, or from the scatter between layers."""
+    if scatter:
         given = kept["id_err"].fillna(0) if "id_err" in kept else pd.Series(0.0, index=kept.index)
-        errors = np.maximum(layer_scatter(ids) * ids, given.to_numpy(dtype=float))
+        relative = layer_scatter(ids, correlation)
+        errors = np.maximum(relative * ids, given.to_numpy(dtype=float))
+        if not (errors > 0).all():
+            raise UserError(
+                "the IDs do not scatter between neighbouring layers: without a scatter there is "
+                "no error to be read from it; give errors in a column id_err"
+            )
     elif "id_err" in kept:
-        errors = kept["id_err"].to_numpy(dtype=float)
+        errors = pd.to_numeric(kept["id_err"], errors="coerce").to_numpy(dtype=float)
     else:
         raise UserError(
             "the profile has no column id_err: give errors, or a covariance, or take "
-            "scatter=True to estimate "
-            "the errors from the profile itself"
+            "scatter=True to estimate the errors from the profile itself"
         )
+    _check_errors(kept, errors)
+    return errors
+
+
+def _check_errors(profile, errors: np.ndarray) -> None:
     bad = ~(np.isfinite(errors) & (errors > 0))
     if bad.any():
-        where = kept["layer"].to_numpy()[bad].tolist()
+        where = profile["layer"].to_numpy()[bad].tolist()
         raise UserError(
-            f"layers {where} have an error that is zero or missing: a layer cannot be told from "
-            "noise without one; "
-            "estimate it by resampling, or take scatter=True"
+            f"layers {where} have an error that is zero or missing, or infinite: a layer cannot be "
+            "told from noise without one; estimate it by resampling, or take scatter=True"
         )
-    return np.diag(errors**2) if covariance is None else covariance
+
+
+def _from_errors(errors: np.ndarray, correlation: float) -> np.ndarray:
+    """Covariance of errors that correlate the less, the more layers lie between them."""
+    layer = np.arange(len(errors))
+    apart = np.abs(layer[:, None] - layer)
+    return correlation**apart * np.outer(errors, errors)
 
 
 @lru_cache(maxsize=32)
@@ -322,10 +394,13 @@ def _polynomial_weights(n: int, first: int, last: int, degree: int) -> np.ndarra
 
 @lru_cache(maxsize=64)
 def _noise(
-    covariance: bytes, n: int, plateau_share: float, scatter: bool
+    covariance: bytes, n: int, plateau_share: float, bend_scale: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standard errors of the contrasts, and the largest standardised contrast of each of `DRAWS`
     profiles of noise.
+
+    bend_scale: where the error was estimated from second differences, what they have for errors of
+    size one; None where the error is known.
     """
     matrix = np.frombuffer(covariance).reshape(n, n)
     weights = _contrasts(n, plateau_share).weights
@@ -333,16 +408,18 @@ def _noise(
     root = vectors * np.sqrt(
         np.maximum(values, 0)
     )  # a jackknife covariance may have fewer groups than layers
-    errors = np.sqrt(np.einsum("ci,ij,cj->c", weights, matrix, weights, optimize=True))
+    variances = np.einsum("ci,ij,cj->c", weights, matrix, weights, optimize=True)
+    # Two layers that are the same have a difference without an error.
+    errors = np.sqrt(np.maximum(variances, NO_ERROR**2 * np.diag(matrix).max()))
     standardised = (weights @ root / errors[:, None]).astype(np.float32)
     normal = np.random.default_rng(0).standard_normal((n, DRAWS)).astype(np.float32)
     parts = np.array_split(normal, 8, axis=1)  # the whole product would take a hundred megabytes
     maxima = np.concatenate([np.abs(standardised @ part).max(axis=0) for part in parts])
     # the error is estimated from the same profile, so the noise is divided by its own estimate as
     # well
-    if scatter:
-        bends = np.abs(np.diff(normal, n=2, axis=0))
-        maxima = maxima / (np.median(bends, axis=0) / stats.norm.ppf(0.75) / np.sqrt(6))
+    if bend_scale is not None:
+        relative = root @ normal / np.sqrt(np.diag(matrix))[:, None]
+        maxima = maxima * bend_scale / _typical(np.diff(relative, n=2, axis=0))
     return errors, maxima
 
 

@@ -20,7 +20,10 @@ a lower limit.
 
 Relation over layers. Rank correlation of ID and label overlap. Both are smooth curves, so thirty
 layers are far from thirty observations; the interval uses the number of independent pairs with the
-same autocorrelations (Bartlett 1935). Where replicates are known, a second interval tells what
+same autocorrelations (Bartlett 1935). Two curves that are so smooth that they are worth fewer than
+`MIN_EFFECTIVE` independent layers are alike or opposed by chance too often, and the interval is
+then all of -1 to 1: not testable. `benchmarks/relation_coverage.py` counts on independent smooth
+curves how often the interval holds zero. Where replicates are known, a second interval tells what
 other samples would have given for the same network.
 
 References: Hsu (1984), Annals of Statistics 12; Bartlett (1935), Journal of the Royal Statistical
@@ -36,7 +39,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from georep_utils.geometry.resampling import jackknife
+from georep_utils.geometry.resampling import check_group_count, checked_covariance, jackknife
 from georep_utils.geometry.semantic_layer import SemanticLayer
 from georep_utils.io import UserError
 
@@ -56,7 +59,7 @@ DRAWS = 4000  # noise draws behind a best set: its level is known to 0.004
 GRID = 1000  # steps of relative depth in the distribution of the mean distance
 MOST_PAIRS = 20  # all signs of more differences would take too long
 MIN_LAYERS = 5  # with fewer, a rank correlation says nothing
-MIN_EFFECTIVE = 4.5  # Fisher's interval divides by the number of observations less three
+MIN_EFFECTIVE = 5.5  # with fewer the interval leaves out zero too often (relation_coverage.py)
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,9 @@ class Curve:
 class Relation:
     """Rank correlation of two curves over layers.
 
-    low, high: 95 % interval for curves as smooth as these; n_effective: how many independent
-    layers that is worth; sample_low, sample_high: 95 % interval over samples, for this very
-    network (NaN without replicates).
+    low, high: 95 % interval for curves as smooth as these, -1 to 1 where they are too smooth to
+    test; n_effective: how many independent layers they are worth; sample_low, sample_high: 95 %
+    interval over samples, for this very network (NaN without replicates).
     """
 
     rho: float
@@ -97,6 +100,11 @@ class Relation:
     n_effective: float
     sample_low: float = np.nan
     sample_high: float = np.nan
+
+    @property
+    def testable(self) -> bool:
+        """Whether the layers are worth enough independent ones for an interval."""
+        return self.n_effective >= MIN_EFFECTIVE
 
 
 def best_set(curve: Curve, alpha: float = 0.05) -> np.ndarray:
@@ -108,7 +116,7 @@ def best_set(curve: Curve, alpha: float = 0.05) -> np.ndarray:
     UserError
         Errors that are zero or missing, or no two layers.
     """
-    _check(curve)
+    _check(curve, alpha)
     variances = np.diag(curve.covariance)
     spread = variances[:, None] + variances[None, :] - 2 * curve.covariance
     floor = 1e-12 * variances.max()  # layers with equal neighbours have no difference at all
@@ -127,16 +135,33 @@ def best_set(curve: Curve, alpha: float = 0.05) -> np.ndarray:
     return np.array(kept, dtype=int)
 
 
-def _check(curve: Curve) -> None:
+def _check(curve: Curve, alpha: float) -> None:
+    if not 0 < alpha < 1:
+        raise UserError(f"alpha = {alpha}: expected a number between 0 and 1; choose another one")
     if len(curve.layers) < 2:
         raise UserError(
             f"a best set needs two layers or more, {len(curve.layers)} given: measure more layers"
         )
+    if len(curve.values) != len(curve.layers):
+        raise UserError(
+            f"{len(curve.values)} label overlaps for {len(curve.layers)} layers: expected one for "
+            "each; give those of the same layers"
+        )
+    missing = ~np.isfinite(np.asarray(curve.values, dtype=float))
+    if missing.any():
+        raise UserError(
+            f"layers {np.asarray(curve.layers)[missing].tolist()} have no finite label overlap: "
+            "expected one for each layer; leave them out"
+        )
+    check_group_count(curve.groups)
+    if np.shape(curve.covariance) != (len(curve.layers), len(curve.layers)):
+        checked_covariance(curve.covariance, len(curve.layers))
     variances = np.diag(curve.covariance)
     if not (np.isfinite(variances).all() and (variances > 0).all()):
         raise UserError(
             "the label overlaps have errors that are zero or missing: estimate them by resampling"
         )
+    checked_covariance(curve.covariance, len(curve.layers))
 
 
 def _noise(covariance: np.ndarray) -> np.ndarray:
@@ -250,11 +275,29 @@ def permutation_p(chosen: list[float], rivals: list[np.ndarray]) -> float:
     -------
     float
         P(mean distance of one random layer a model <= that of the chosen ones).
+
+    Raises
+    ------
+    UserError
+        No models, other numbers of them, or distances that are missing, infinite or below zero.
     """
     if not chosen or len(chosen) != len(rivals):
         raise UserError(
             f"{len(chosen)} chosen distances for {len(rivals)} models: expected one for each; "
             "leave out the others"
+        )
+    for number, away in enumerate(rivals, start=1):
+        if not len(away):
+            raise UserError(
+                f"model {number} has no layer that a random choice could take: expected one or "
+                "more; leave the model out"
+            )
+    every = np.concatenate([np.asarray(chosen, dtype=float), *rivals])
+    bad = ~(np.isfinite(every) & (every >= 0))
+    if bad.any():
+        raise UserError(
+            f"{bad.sum()} distances from the best set are missing, infinite or below zero: "
+            "expected numbers from 0 on; leave out the models where nothing is chosen"
         )
     total = np.ones(1)
     for away in rivals:
@@ -265,12 +308,31 @@ def permutation_p(chosen: list[float], rivals: list[np.ndarray]) -> float:
 
 
 def paired_p(a: np.ndarray, b: np.ndarray) -> float:
-    """Exact two-sided sign-flip p value of the mean difference of paired scores, a pair a model."""
-    difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    """Exact two-sided sign-flip p value of the mean difference of paired scores, a pair a model.
+
+    Raises
+    ------
+    UserError
+        Scores that do not come in pairs, that are missing or infinite, or none or too many of them.
+    """
+    a = np.asarray(a, dtype=float)
+    b = np.asarray(b, dtype=float)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise UserError(
+            f"scores of shapes {a.shape} and {b.shape}: expected a pair of numbers for each model; "
+            "leave out models that lack one of them"
+        )
+    lacking = np.count_nonzero(~(np.isfinite(a) & np.isfinite(b)))
+    if lacking:
+        raise UserError(
+            f"{lacking} of {len(a)} pairs of scores are missing or infinite: expected numbers; "
+            "leave out these models"
+        )
+    difference = a - b
     if not 1 <= len(difference) <= MOST_PAIRS:
         raise UserError(
             f"{len(difference)} models: all signs are tried for 1 to {MOST_PAIRS} of them; choose "
-            "fewer"
+            "as many"
         )
     signs = 1 - 2 * ((np.arange(2 ** len(difference))[:, None] >> np.arange(len(difference))) & 1)
     sums = np.abs(signs @ difference)
@@ -370,6 +432,9 @@ def relation(
 ) -> Relation:
     """Spearman's rank correlation of ID and overlap over the layers of a model, with its interval.
 
+    The 95 % interval holds zero for at least 93 % of independent curves, from white noise to random
+    walks and single humps, of 7 to 49 layers (`benchmarks/relation_coverage.py`).
+
     Parameters
     ----------
     ids, overlaps : (L,) arrays
@@ -380,30 +445,56 @@ def relation(
     Raises
     ------
     UserError
-        Fewer than five layers.
+        Fewer than five layers, values that are missing or infinite, a curve that is the same in
+        every layer, or replicates of other layers.
     """
+    ids = np.asarray(ids, dtype=float)
+    overlaps = np.asarray(overlaps, dtype=float)
+    _check_curves(ids, overlaps)
     n = len(ids)
-    if n < MIN_LAYERS or len(overlaps) != n:
-        raise UserError(
-            f"{n} IDs and {len(overlaps)} overlaps: expected {MIN_LAYERS} or more of the same "
-            "layers"
-        )
     rho = _spearman(ids, overlaps)
-    n_effective = _effective_size(stats.rankdata(ids), stats.rankdata(overlaps))
+    n_effective = _effective_size(_centred_ranks(ids), _centred_ranks(overlaps))
     z = np.arctanh(np.clip(rho, -0.999, 0.999))
-    width = stats.norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / (n_effective - 3))
-    low, high = np.tanh([z - width, z + width])
-    result = Relation(rho, float(low), float(high), n, n_effective)
+    result = Relation(rho, -1.0, 1.0, n, n_effective)
+    if result.testable:
+        width = stats.norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / (n_effective - 3))
+        low, high = np.tanh([z - width, z + width])
+        result = replace(result, low=float(low), high=float(high))
     if id_replicates is None or overlap_replicates is None:
         return result
-    sample_low, sample_high = _interval_over_samples(z, id_replicates, overlap_replicates)
+    sample_low, sample_high = _interval_over_samples(z, id_replicates, overlap_replicates, n)
     return replace(result, sample_low=sample_low, sample_high=sample_high)
 
 
+def _check_curves(ids: np.ndarray, overlaps: np.ndarray) -> None:
+    if ids.ndim != 1 or ids.shape != overlaps.shape or len(ids) < MIN_LAYERS:
+        raise UserError(
+            f"IDs of shape {ids.shape} and overlaps of shape {overlaps.shape}: expected "
+            f"{MIN_LAYERS} or more of the same layers; measure both there"
+        )
+    for name, values in {"IDs": ids, "overlaps": overlaps}.items():
+        bad = ~np.isfinite(values)
+        if bad.any():
+            raise UserError(
+                f"{bad.sum()} of {len(values)} {name} are missing or infinite: expected one for "
+                "each layer; leave these layers out of both"
+            )
+        if np.ptp(values) == 0:
+            raise UserError(
+                f"the {name} are {values[0]:g} in every layer: a correlation needs values that "
+                "differ; look at the curves themselves"
+            )
+
+
 def _interval_over_samples(
-    z: float, id_replicates: np.ndarray, overlap_replicates: np.ndarray
+    z: float, id_replicates: np.ndarray, overlap_replicates: np.ndarray, n: int
 ) -> tuple[float, float]:
-    n = np.shape(id_replicates)[-1]
+    shapes = np.shape(id_replicates), np.shape(overlap_replicates)
+    if shapes[0] != shapes[1] or shapes[0][1:] != (2, n):
+        raise UserError(
+            f"replicates of shapes {shapes[0]} and {shapes[1]} for {n} layers: expected "
+            f"(divisions, 2, {n}) of both; take those of the same layers"
+        )
     pairs = zip(
         np.reshape(id_replicates, (-1, n)), np.reshape(overlap_replicates, (-1, n)), strict=True
     )
@@ -426,20 +517,28 @@ def _distances(layers: np.ndarray, curve: Curve, best: np.ndarray, n_blocks: int
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    return float(stats.spearmanr(a, b).statistic)
+    a, b = _centred_ranks(a), _centred_ranks(b)
+    size = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / size) if size > 0 else np.nan
+
+
+def _centred_ranks(values: np.ndarray) -> np.ndarray:
+    ranks = stats.rankdata(values)
+    return ranks - ranks.mean()
 
 
 def _effective_size(a: np.ndarray, b: np.ndarray) -> float:
     """Number of independent pairs that are worth as much as these autocorrelated ones (Bartlett
-    1935).
+    1935), of mean zero.
     """
     n = len(a)
     lags = np.arange(1, n // 2)  # longer lags are known from too few pairs
-    product = _autocorrelation(a, lags) * _autocorrelation(b, lags)
+    product = (_autocorrelation(a) * _autocorrelation(b))[lags]
     inflation = 1 + 2 * np.sum((1 - lags / n) * product)
-    return float(np.clip(n / max(inflation, 1.0), MIN_EFFECTIVE, n))
+    return float(n / max(inflation, 1.0))
 
 
-def _autocorrelation(values: np.ndarray, lags: np.ndarray) -> np.ndarray:
-    centred = values - values.mean()
-    return np.array([centred[lag:] @ centred[:-lag] for lag in lags]) / (centred @ centred)
+def _autocorrelation(centred: np.ndarray) -> np.ndarray:
+    """At lags 0, 1, ..., of values with mean zero."""
+    sums = np.correlate(centred, centred, "full")[len(centred) - 1 :]
+    return sums / sums[0]

@@ -464,7 +464,8 @@ def relations(evidence: Sequence[Evidence], k: int = 10) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns by, model and the fields of `advice.Relation`.
+        Columns by, model and the fields of `advice.Relation`. A network with a curve that is the
+        same in every layer has no row.
     """
     rows = []
     for one in evidence:
@@ -477,8 +478,10 @@ def relations(evidence: Sequence[Evidence], k: int = 10) -> pd.DataFrame:
             _replicates_at(one, quantity, number, layers)
             for quantity, number in ((IDS, 0), ("label_overlap", k))
         ]
-        relation = advice.relation(ids[layers].to_numpy(), overlaps[layers].to_numpy(), *replicates)
-        rows.append({"by": one.by, "model": one.model} | vars(relation))
+        curves = ids[layers].to_numpy(), overlaps[layers].to_numpy()
+        relation = _attempt(advice.relation, *curves, *replicates)
+        if relation is not None:
+            rows.append({"by": one.by, "model": one.model} | vars(relation))
     columns = ["by", "model", "rho", "low", "high", "n_layers", "n_effective"]
     return pd.DataFrame(rows, columns=[*columns, "sample_low", "sample_high"])
 

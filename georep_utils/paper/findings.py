@@ -283,6 +283,8 @@ def tally(rows: pd.DataFrame, by: str = "finding") -> pd.DataFrame:
     order = rows.sort_values("n_samples", ascending=False, na_position="last", kind="stable")
     first = order.groupby("weights", sort=False)["model"].transform("first")
     kept = order[order["model"] == first]
+    # They usually have the name of that run as well.
+    kept = kept.drop_duplicates(["weights", by])
     return pd.crosstab(kept[by], kept["verdict"]).reindex(columns=VERDICTS, fill_value=0)
 
 

@@ -237,7 +237,8 @@ def joined(profile: Profile, overlaps: pd.DataFrame) -> pd.DataFrame:
     error.
     """
     both = profile.ids[["layer", "depth", "id", "id_err"]]
-    return both.merge(overlaps[["layer", "overlap", "error"]], on="layer").sort_values("layer")
+    both = both.merge(overlaps[["layer", "overlap", "error"]], on="layer").sort_values("layer")
+    return both.dropna(subset=["id", "overlap"])  # a layer of mostly equal points has no ID
 
 
 def related(
