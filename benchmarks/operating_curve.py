@@ -92,7 +92,12 @@ def shared_cases(draws: int, fewer: int) -> list[Case]:
         for pair in WRONG
         for profile in HARDEST
     ]
-    return right + wrong
+    # Errors above the prominence, over more layers, are the hardest.
+    large = [
+        Case("flat", LAYERS[1], NOISES[-1], "scatter", fewer, CORRELATION, assumed)
+        for assumed in (CORRELATION, 0.0)
+    ]
+    return right + wrong + large
 
 
 def measure(case: Case) -> dict:

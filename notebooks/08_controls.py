@@ -608,8 +608,9 @@ by_told.unstack().rename(columns={False: "nothing there", True: "minimum of 20 %
 
 # %% [markdown]
 # Where *assumed* lies below the true correlation, the rule takes the errors for smaller than they
-# are, and the first column says what that costs. Where it lies above, the rule is too careful, and
-# the second column does. One profile can't tell which correlation is right.
+# are, and the first column says what that costs. It can't cost much where errors are below the
+# prominence, since smaller differences never count. Where *assumed* lies above, the rule is too
+# careful, and the second column says by how much. One profile can't tell which is right.
 #
 # ### Layers that are there
 #

@@ -156,8 +156,11 @@ def test_the_tables_of_the_book_are_of_the_cases_that_the_scripts_measure(script
     told = (table["errors"] != "scatter") | (table["assumed"] == table["correlation"])
     found = (table["minimum"] + table["plateau"])[~table["has_feature"]]
     assert found[told].max() <= ALLOWED
-    not_told = (table["correlation"] == 0.9) & (table["assumed"] == 0) & ~told
-    assert found[not_told].max() > ALLOWED
+    # Told of a correlation that is not there, the rule is too careful.
+    few = table[(table["layers"] == 25) & (table["errors"] == "scatter")]
+    clear = few[(few["profile"] == "minimum of 20 %") & (few["correlation"] == 0)]
+    seen = clear.set_index("assumed")["minimum"]
+    assert seen[0.0] > 0.9 > 0.1 > seen[0.9]
 
 
 # ------------------------------------------------------------------------- correlations over layers

@@ -54,15 +54,15 @@ def test_why_there_are_no_joint_errors_is_kept_and_shown():
             tables, lambda one: resampling.label_overlap_replicates(one, labels, groups, k)
         )
 
-    joint = attempt(overlap_errors.deal(600, labels), 2)
+    joint = attempt(overlap_errors.deal(600, labels), 1)
     assert joint.halves.shape == (19, 2, 2) and joint.why == ""
     few_stored = attempt(overlap_errors.deal(600, labels), 10)
     assert few_stored.halves is None
     assert "layer 2 of the curve" in few_stored.why and "maxk of 50" in few_stored.why
     few_samples = attempt(overlap_errors.deal(30, None), 10)
     assert "not dealt into groups: 40 or more" in few_samples.why
-    curves = pd.DataFrame({"k": [2, 2, 10, 10, 30], "overlap": 0.2})
-    attempts = {(2,): joint, (10,): few_stored}
+    curves = pd.DataFrame({"k": [1, 1, 10, 10, 30], "overlap": 0.2})
+    attempts = {(1,): joint, (10,): few_stored}
     curves = overlap_errors.add_errors(curves, 600, attempts, by=["k"])
     kinds = overlap_errors.kinds(curves, attempts, by=["k"])
     assert kinds.errors.tolist() == ["joint", "bound", "bound"]
