@@ -248,7 +248,10 @@ def test_sites_are_places_of_one_stream(tokens):
         assert torch.equal(states[-1], at["ln_1"][-1])
         assert torch.equal(states[-2], at["ln_1"][-2])
     names = ["h0.mlp", "h1.mlp", "h2.mlp", "ln_f", "logits"]
-    assert from_tensorflow(site="mlp").layer_names == names
+    model = from_tensorflow(site="mlp")
+    assert model.layer_names == names
+    # The paper's numbers: blocks from 0, L is the final norm, L + 1 the logits.
+    assert model.layers == list(range(model.n_blocks + 2)) == list(range(len(names)))
 
 
 def test_pooling_is_the_mean_or_the_last_place(tokens):

@@ -43,3 +43,12 @@ def test_a_gaussian_has_the_covariance_that_was_asked_for_even_without_full_rank
     covariance = np.cov(X.T)
     measured = np.cov(synthetic.gaussian(100_000, covariance).T)
     np.testing.assert_allclose(measured, covariance, atol=0.05 * covariance.max())
+
+
+@pytest.mark.parametrize("dimension", [2, 7])
+def test_a_ball_is_filled_evenly(dimension):
+    """A share r^d of the points lies within the radius r, and the mean radius is d / (d + 1)."""
+    radii = np.linalg.norm(synthetic.hyperball(20_000, dimension, seed=1), axis=1)
+    assert radii.max() <= 1 + 1e-6
+    assert radii.mean() == pytest.approx(dimension / (dimension + 1), abs=0.01)
+    assert np.mean(radii < 0.8) == pytest.approx(0.8**dimension, abs=0.015)

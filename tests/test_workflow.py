@@ -471,6 +471,7 @@ def test_the_key_of_a_stage_follows_its_notebook_its_parameters_and_the_code_it_
     assert key("01_count", {"size": 3}) == before
     assert key("01_count", {}) == before, "a default that is said is the same"
     assert key("01_count", {"size": 4}) != before
+    assert key("01_count", {"size": 3, "seed": 1}) != key("01_count", {"size": 3, "seed": 2})
     source = house.root / "notebooks/01_count.py"
     text = source.read_text()
     module = house.root / "georep_utils/helper.py"
