@@ -467,7 +467,8 @@ def kind(name: str) -> Iterator[Work]:
     elif name == "run, two at a time":
         yield a_run(name, 20.0, "--jobs 2")
     elif name == "run, local workers":
-        yield a_run(name, 25.0, LOCAL, "01 02 03")
+        signs = ("igpt-mini: 02_", "igpt-mini: 02_", "igpt-mini: 02_", "igpt-mini: 03_")
+        yield a_run(name, 25.0, LOCAL, "01 02 03", signs)
     else:
         raise SystemExit(f"there is no work {name!r}; expected one of {', '.join(KILLS)}")
 
