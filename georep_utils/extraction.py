@@ -41,7 +41,7 @@ BATCH_TOKENS = {"cuda": 2**18}
 # quarter 18 %, twice as many 13 %, four times as many 16 %. A vision transformer of width 384 stays
 # within 5 % from 4 images of 65 tokens to 32. So a calibration at run time would win nothing.
 CPU_STATE = 2**18
-CPU_TOKENS = (2**8, 2**10)  # and the fewest and the most tokens, whatever the width
+CPU_TOKENS = (2**8, 2**11)  # and the fewest and the most tokens, whatever the width
 SIDES = ("labels", "families", "ids")
 
 # Notes on the state of the work. Their names begin with a dot: they are no part of the result.
@@ -295,6 +295,12 @@ def forward(model, dataset, rows: np.ndarray, pieces: int) -> tuple[list[np.ndar
                 pooled = model.forward(dataset.take(part).inputs)
                 parts.append([array.cpu().numpy() for array in pooled])
             return [np.concatenate(layer) for layer in zip(*parts, strict=True)], pieces
+        except torch.AcceleratorError as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"{model.device} stopped working ({reason}); the batches that are done are kept: "
+                "run again when it is back, or on another device"
+            ) from None
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -304,12 +310,6 @@ def forward(model, dataset, rows: np.ndarray, pieces: int) -> tuple[list[np.ndar
                     f"{model.device}; use a shorter one, a smaller model, dtype bfloat16 or "
                     "another device"
                 ) from None
-        except torch.AcceleratorError as error:
-            reason = str(error).partition("\n")[0]
-            raise UserError(
-                f"{model.device} stopped working ({reason}); the batches that are done are kept: "
-                "run again when it is back, or on another device"
-            ) from None
         torch.cuda.empty_cache()
         pieces *= 2
 

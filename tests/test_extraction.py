@@ -268,7 +268,7 @@ def test_work_goes_on_where_a_device_disappeared(tmp_path):
 
 @pytest.mark.parametrize(
     "device, width, expected",
-    [("cpu", 64, 1024), ("cpu", 576, 455), ("cpu", 4096, 256), ("cuda", 576, 2**18)],
+    [("cpu", 64, 2048), ("cpu", 576, 455), ("cpu", 4096, 256), ("cuda", 576, 2**18)],
 )
 def test_the_usual_batch_fits_the_cache_of_a_core(device, width, expected):
     assert extraction.usual_batch_tokens(torch.device(device), width) == expected

@@ -17,6 +17,9 @@ way the result is exact, and the float32 product has only saved time.
 Two kinds of numbers must not be confused. Approximate squared distances are of the points *centred
 and scaled by a power of two*, where float32 loses least. Exact ones are of the points *as given*.
 Centring and scaling change no distance's place in the order.
+
+The loops are written out where numpy has a function or a slice would do: compiling those takes
+half as long again, in every new clone.
 """
 
 from __future__ import annotations
@@ -206,8 +209,11 @@ def _sort(values, columns, count, workspace):
     on what is nearly sorted, does the rest.
     """
     bins = workspace.bins
-    low = values[:count].min()
-    high = values[:count].max()
+    low = values[0]
+    high = values[0]
+    for i in range(1, count):
+        low = min(low, values[i])
+        high = max(high, values[i])
     # One bin is kept for the offset below, and one so that `high` itself does not fall outside.
     bins_per_unit = (len(bins) - 2) / (high - low) if high > low else 0.0
 
@@ -351,8 +357,9 @@ def _settle_by_candidates(block, row, candidates, far_ranks, found, workspace):
     _, high = _window(values, count, maxk, gap)
     _measure(block, row, columns, 0, high, workspace)
     _insertion_sort(workspace.squares, workspace.points, high, True)
-    found.squares[row] = workspace.squares[:maxk]
-    found.indices[row] = workspace.points[:maxk]
+    for i in range(maxk):
+        found.squares[row, i] = workspace.squares[i]
+        found.indices[row, i] = workspace.points[i]
 
     # A rank further out needs its distance alone. All candidates before `low` are nearer for
     # certain, so the one at rank k is the (k - low)-th of the window.
@@ -363,7 +370,8 @@ def _settle_by_candidates(block, row, candidates, far_ranks, found, workspace):
             return False
         low, high = _window(values, count, k, gap)
         _measure(block, row, columns, low, high, workspace)
-        found.far_squares[row, i] = np.sort(workspace.squares[: high - low])[k - 1 - low]
+        _insertion_sort(workspace.squares, workspace.points, high - low, False)
+        found.far_squares[row, i] = workspace.squares[k - 1 - low]
     return True
 
 
