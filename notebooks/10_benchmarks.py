@@ -295,7 +295,7 @@ columns = {
     "same_neighbours": "same neighbours",
 }
 table = text.loc[picked, list(columns)].rename(columns=columns)
-table.style.hide(axis="index").format(precision=3)
+table.style.hide(axis="index").format(precision=3, escape="html")
 
 # %%
 id_change = (text.id / text.id_float32 - 1).abs().max()

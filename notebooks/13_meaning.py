@@ -186,7 +186,7 @@ ends = [
 ]
 listed = cases.assign(labels=cases.label_set, interval=ends)
 columns = ["model", "dataset", "labels", "rho", "interval", "n_effective", "share"]
-listed[columns].round(2).astype(object).fillna("–").style.hide()
+listed[columns].round(2).astype(object).fillna("–").style.format(escape="html").hide()
 
 # %% [markdown]
 # What the inputs give was not published for the paper's models, and their inputs are not here.
