@@ -267,9 +267,22 @@ def _has_type_of(value, default) -> bool:
     return type(value) is type(default)
 
 
+def read_notebook(notebook: str):
+    """The cells and the header of a notebook, to be looked at and not to be changed."""
+    file = notebook_file(notebook)
+    state = file.stat()
+    return _read_notebook(file, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=64)
+def _read_notebook(file: Path, *_state: int):
+    """As `read_notebook`: read once for each state of the file."""
+    return jupytext.read(file)
+
+
 def parameters_cell(notebook: str) -> str:
     """The source of the cell tagged `parameters`."""
-    cells = jupytext.read(notebook_file(notebook)).cells
+    cells = read_notebook(notebook).cells
     tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     return tagged[0] if tagged else ""
 

@@ -46,6 +46,7 @@ from georep_utils.workflow.runs import (
     declared_parameters,
     notebook_file,
     parameters_of,
+    read_notebook,
     register,
 )
 
@@ -93,7 +94,7 @@ def imported_modules(source: str) -> list[str]:
 
 def stage_key(notebook: str, parameters: Mapping) -> str:
     """What a stage's result depends on besides what it reads."""
-    cells = jupytext.read(notebook_file(notebook)).cells
+    cells = read_notebook(notebook).cells
     told = [[cell.cell_type, cell.source, dict(cell.metadata)] for cell in cells]
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     defaults = {name: known.default for name, known in declared_parameters(notebook).items()}
@@ -418,7 +419,7 @@ def needs(notebook: str, listed: Sequence[str]) -> list[str]:
 
 def _header(notebook: str) -> dict:
     """What a notebook says of itself in its header, under `georep`."""
-    return jupytext.read(notebook_file(notebook)).metadata.get("georep", {})
+    return read_notebook(notebook).metadata.get("georep", {})
 
 
 class _Here(Executor):
