@@ -230,7 +230,7 @@ def represent(
     folder = folder_of(recipe)
     if is_whole(folder, recipe):
         return open_cloud(folder)
-    with io.lock(folder.with_name(f".{folder.name}.lock"), f"making {folder.name}"):
+    with lock(folder, "making"):
         if not is_whole(folder, recipe):
             model = source.load()
             todo = extraction.prepare(
@@ -277,7 +277,7 @@ def represent_input(dataset, baselines: Sequence) -> Cloud:
     }
     folder = _folder_of(recipe, f"{dataset.name}-{len(dataset)}-input")
     if not is_whole(folder, recipe):
-        with io.lock(folder.with_name(f".{folder.name}.lock"), f"making {folder.name}"):
+        with lock(folder, "making"):
             if not is_whole(folder, recipe):
                 _write_input(folder, dataset, baselines)
                 promote(folder, recipe)
@@ -352,6 +352,11 @@ def folder_of(recipe: dict) -> Path:
 def _folder_of(recipe: dict, readable: str) -> Path:
     short = re.sub(r"[^\w.]+", "-", readable).strip("-.")[-80:].lstrip("-._")
     return io.clouds_folder() / io.safe_name(f"{short}-{io.digest(recipe)[:8]}")
+
+
+def lock(folder: Path, doing: str) -> contextlib.AbstractContextManager:
+    """Keep other processes from making the cloud in `folder`; they wait, and say for whom."""
+    return io.lock(folder.with_name(f".{folder.name}.lock"), f"{doing} {folder.name}")
 
 
 def is_whole(folder: Path, recipe: dict) -> bool:
@@ -543,13 +548,13 @@ def _searches(cloud: Cloud, maxk: int, range_max: int) -> list[Path]:
 def _whole_search(cloud: Cloud, maxk: int, range_max: int) -> Path | None:
     """A search as in `_searches` of which no file is missing or cut short."""
     for folder in _searches(cloud, maxk, range_max):
-        if _searchis_whole(cloud, folder):
+        if _search_is_whole(cloud, folder):
             return folder
         shutil.rmtree(folder)
     return None
 
 
-def _searchis_whole(cloud: Cloud, folder: Path) -> bool:
+def _search_is_whole(cloud: Cloud, folder: Path) -> bool:
     try:
         for layer in cloud.layers:
             if len(search.load(folder, f"layer_{layer:02d}")) != cloud.n_samples:
@@ -731,7 +736,7 @@ def bring(
         "brought": {"path": str(path), "format": kind, "arrays": names},
     }
     if not is_whole(folder, recipe) or io.read_json(folder / "cloud.json") != about:
-        with io.lock(folder.with_name(f".{folder.name}.lock"), f"bringing {folder.name}"):
+        with lock(folder, "bringing"):
             growing = extraction.partial_of(folder)
             shutil.rmtree(growing, ignore_errors=True)
             growing.mkdir(parents=True)

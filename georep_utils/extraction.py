@@ -121,7 +121,7 @@ def prepare(
     layers : layer numbers; None for all.
     batch_size, batch_tokens
         Most samples and most tokens of a batch. None and None choose for the device: 2^18 tokens
-        on a GPU, 2^18 over the network's width (but 2^8 to 2^10) on a CPU. Interrupted work keeps
+        on a GPU, 2^18 over the network's width (but 2^8 to 2^11) on a CPU. Interrupted work keeps
         the batches that it began with.
     recipe : what the arrays depend on; work on another recipe is not continued.
 

@@ -41,7 +41,7 @@ def represent_places(sources: Sequence, dataset, progress: bool = True) -> list[
     """
     recipes = [clouds.recipe_of(source, dataset) for source in sources]
     folders = [clouds.folder_of(recipe) for recipe in recipes]
-    if len(_missing(folders, recipes)) > 1:
+    if sources[0].in_one_pass and len(_missing(folders, recipes)) > 1:
         _make(sources, dataset, folders, recipes, progress)
     return [clouds.represent(source, dataset, progress=progress) for source in sources]
 
@@ -55,19 +55,16 @@ def _missing(folders: list[Path], recipes: list[dict]) -> list[int]:
 
 
 def _make(sources, dataset, folders: list[Path], recipes: list[dict], progress: bool) -> None:
-    """Make the clouds that are missing, if the model can be read at several places at once."""
-    first = sources[0].load()
-    if not hasattr(first, "forward_places"):
-        return
-    model = _Together([first.at(source.site, source.pool) for source in sources])
+    """Make the clouds that are missing together."""
     together = io.clouds_folder() / f"together-{io.digest(recipes)[:8]}"
     with contextlib.ExitStack() as stack:
         # Always in the same order: two processes can't wait for each other.
         for folder in sorted(set(folders)):
-            name = folder.with_name(f".{folder.name}.lock")
-            stack.enter_context(io.lock(name, f"making {folder.name}"))
+            stack.enter_context(clouds.lock(folder, "making"))
         if not _missing(folders, recipes):
             return
+        first = sources[0].load()
+        model = _Together([first.at(source.site, source.pool) for source in sources])
         todo = extraction.prepare(model, dataset, together, recipe={"places": recipes})
         extraction.work(model, dataset, together, todo, progress)
         about = extraction.finish(model, dataset, together)

@@ -139,6 +139,17 @@ def matmul_precision(dtype: str, device: torch.device) -> Iterator[None]:
             place.fp32_precision = precision
 
 
+def precision_of_call(dtype: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """What a forward pass stands in: `matmul_precision` on a GPU.
+
+    On a CPU several threads call a model at once, and the setting belongs to the process. There
+    whoever starts the threads sets it.
+    """
+    if device.type == "cuda":
+        return matmul_precision(dtype, device)
+    return contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def threads_of_one_core(workers: int) -> Iterator[ThreadPoolExecutor]:
     """A pool of so many threads, in each of which PyTorch uses one core.

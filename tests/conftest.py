@@ -2,5 +2,14 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """An empty folder in the place of the repository's: clouds, runs and results go below it."""
+    monkeypatch.setenv("GEOREP_ROOT", str(tmp_path))
+    return tmp_path

@@ -12,7 +12,6 @@ takes the place of its row there.
 
 from __future__ import annotations
 
-import csv
 import io as text_io
 import json
 import os
@@ -22,6 +21,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from campaign_table import keep_row
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY)]
@@ -219,18 +220,7 @@ def shared_memory() -> str | None:
 
 def keep(row: dict) -> None:
     """Put a row into the table, in the place of an earlier one of its reader."""
-    path = REPOSITORY / RESULT
-    rows = {}
-    if path.is_file():
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = {before["reader"]: before for before in csv.DictReader(stream)}
-    rows[row["reader"]] = row
-    text = text_io.StringIO()
-    writer = csv.DictWriter(text, list(row), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows[name] for name in READERS if name in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.getvalue(), encoding="utf-8")
+    keep_row(REPOSITORY / RESULT, row, "reader", READERS)
 
 
 def main() -> int:

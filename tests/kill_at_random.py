@@ -15,9 +15,7 @@ work that is killed as often as in KILLS takes the place of its row there.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io as text_io
 import os
 import random
 import re
@@ -40,6 +38,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
 import psutil  # noqa: E402 (the path is set first when this is a program)
+from campaign_table import keep_row  # noqa: E402
 from loopback import serve_hub, serve_tree  # noqa: E402
 from plant_faults import copy_of_the_tree  # noqa: E402
 
@@ -485,20 +484,8 @@ KILLS = {
 
 def keep(counts: Counts) -> None:
     """Put a row into the table, in the place of an earlier one of its kind."""
-    path = REPOSITORY / RESULT
-    rows = {}
-    if path.is_file():
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = {before["work"]: before for before in csv.DictReader(stream)}
     struck = ", ".join(f"{stage}: {kills}" for stage, kills in sorted(counts.stages.items()))
-    row = vars(counts) | {"stages": struck}
-    rows[counts.work] = row
-    text = text_io.StringIO()
-    writer = csv.DictWriter(text, list(row), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows[name] for name in KILLS if name in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.getvalue(), encoding="utf-8")
+    keep_row(REPOSITORY / RESULT, vars(counts) | {"stages": struck}, "work", KILLS)
 
 
 def in_a_copy(words: list[str]) -> int:

@@ -13,8 +13,6 @@ changed in this repository: the copy lies in a temporary folder. The table goes 
 from __future__ import annotations
 
 import argparse
-import csv
-import io as text_io
 import os
 import shutil
 import subprocess
@@ -23,6 +21,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import campaign_table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULT = "book/results/planted_faults/planted_faults.csv"
@@ -695,16 +695,6 @@ def campaign(faults: list[Fault]) -> list[dict]:
     return rows
 
 
-def write(rows: list[dict]) -> None:
-    text = text_io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    path = REPOSITORY / RESULT
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.getvalue(), encoding="utf-8")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", help="only faults whose name holds one of these")
@@ -721,7 +711,7 @@ def main() -> int:
     caught = sum(row["outcome"] == "caught" for row in rows)
     print(f"{caught} of {len(rows)} caught")
     if not given.words:
-        write(rows)
+        campaign_table.write(REPOSITORY / RESULT, rows, list(rows[0]))
     return 0
 
 

@@ -22,12 +22,6 @@ GREY = np.array([0.0, 85.0, 170.0, 255.0])
 COLOURS = RNG.uniform(-1, 1, (6, 3))
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("GEOREP_ROOT", str(tmp_path))
-    return tmp_path
-
-
 def tokens(n=40, palette=GREY, **columns):
     inputs = np.random.default_rng(1).integers(0, len(palette), (n, 16))
     return Dataset("some images", "tokens", inputs, palette=palette, **columns)

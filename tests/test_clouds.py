@@ -24,6 +24,7 @@ class ToySource:
     weights: str = "first"
     pooling: str = "mean"
     seed: int | None = None
+    in_one_pass = False
 
     def recipe(self):
         return {
@@ -39,12 +40,6 @@ class ToySource:
         with open(self.log, "a") as stream:
             stream.write(f"{self.weights}-{self.pooling}-{self.seed}\n")
         return Toy()
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("GEOREP_ROOT", str(tmp_path))
-    return tmp_path
 
 
 @pytest.fixture

@@ -13,12 +13,6 @@ N = 240
 LABELS = np.repeat(["cat", "dog", "owl"], N // 3)
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("GEOREP_ROOT", str(tmp_path))
-    return tmp_path
-
-
 def layers(seed=0, n=N, turned=False):
     """Six layers, each a step away from the last."""
     rng = np.random.default_rng(seed)

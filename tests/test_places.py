@@ -13,12 +13,6 @@ CASES = [("ln_1", "mean"), ("input", "mean"), ("mlp", "mean"), ("ln_1", "last")]
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("GEOREP_ROOT", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
 def sources(root):
     net = imagegpt.initialise(imagegpt.ImageGPT(3, 16, 2, 8, 16), 0)
     save_file(imagegpt.to_arrays(net), root / "small.safetensors")

@@ -15,12 +15,6 @@ from georep_utils.paper import published, sign
 LAYERS = np.arange(13)
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("GEOREP_ROOT", str(tmp_path))
-    return tmp_path
-
-
 def some_cases(shares, values, **columns):
     table = pd.DataFrame({"share": shares, "rho": values, "weights": np.arange(len(shares))})
     return table.assign(dataset="d", **columns)

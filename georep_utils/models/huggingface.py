@@ -16,7 +16,6 @@ their encoder.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import re
 from collections.abc import Iterable
@@ -37,7 +36,7 @@ from georep_utils.models.hooks import (
     first_tensor,
     image_size,
 )
-from georep_utils.precision import matmul_precision, speed_up
+from georep_utils.precision import precision_of_call, speed_up
 
 KINDS = ("text", "protein", "image")
 
@@ -388,16 +387,13 @@ class HFModel:
         def keep(layer: int, values) -> None:
             pooled[layer] = pool_state(first_tensor(values), weights)
 
-        with torch.inference_mode(), self._precision(), self.hooks.heard_by(keep):
+        with (
+            torch.inference_mode(),
+            precision_of_call(self.dtype, self.device),
+            self.hooks.heard_by(keep),
+        ):
             self.net(**batch)
         return pooled
-
-    def _precision(self) -> contextlib.AbstractContextManager:
-        # The setting belongs to the process. On a CPU, where several threads call `forward` at
-        # once, whoever starts them sees to it.
-        if self.device.type == "cuda":
-            return matmul_precision(self.dtype, self.device)
-        return contextlib.nullcontext()
 
     def encode(self, inputs: Iterable[str]) -> tuple[list[list[int]], list[np.ndarray]]:
         """Token numbers of each sample, and for each token whether it counts."""

@@ -27,7 +27,6 @@ M. Chen et al., Generative Pretraining from Pixels, ICML 2020, and the code besi
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +41,7 @@ from torch import Tensor, nn
 
 from georep_utils.io import UserError
 from georep_utils.models import hub_files, tf_checkpoint
-from georep_utils.precision import Linear, linear, matmul_precision
+from georep_utils.precision import Linear, linear, precision_of_call
 
 # Blocks, width and heads of OpenAI's models; each has 512 colours and 32 x 32 positions.
 SIZES = {
@@ -688,7 +687,7 @@ class ImageGPTModel:
     def forward_places(self, places: Sequence[ImageGPTModel], inputs) -> list[list[Tensor]]:
         """What `forward` of each of some places of this network gives, from one pass."""
         pooled: list[list[Tensor]] = [[] for _ in places]
-        with self._precision():
+        with precision_of_call(self.dtype, self.device):
             for site, state, gain in self._states(self.place(inputs)):
                 for found, model in zip(pooled, places, strict=True):
                     if site in (model.site, "ln_f", "logits"):
@@ -708,13 +707,6 @@ class ImageGPTModel:
     @functools.cached_property
     def _folded(self) -> list[FoldedBlock]:
         return [fold(block) for block in self.net.blocks]
-
-    def _precision(self) -> contextlib.AbstractContextManager:
-        # The setting belongs to the process, and on a CPU, where there is nothing to set, several
-        # threads call `forward` at once.
-        if self.device.type == "cuda":
-            return matmul_precision(self.dtype, self.device)
-        return contextlib.nullcontext()
 
     def _pool(self, state: Tensor) -> Tensor:
         # Sums over a thousand tokens need float32, whatever the network computes in.

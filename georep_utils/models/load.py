@@ -265,6 +265,11 @@ class ModelSource:
             options=self._options(),
         )
 
+    @property
+    def in_one_pass(self) -> bool:
+        """Whether the model can be read at several places in one pass (`forward_places`)."""
+        return self._family() is imagegpt
+
     def untrained(self, seed: int) -> ModelSource:
         """The same network with random weights."""
         return replace(self, random_init_seed=_seed(seed))
