@@ -40,6 +40,7 @@ import nbformat
 
 from georep_utils import io
 from georep_utils.io import REPOSITORY, RunPaths, UserError
+from georep_utils.workflow import kernel_server
 from georep_utils.workflow.pages import as_page
 from georep_utils.workflow.runs import (
     all_parameters,
@@ -51,6 +52,7 @@ from georep_utils.workflow.runs import (
 )
 
 KEPT_RESULTS = 8  # of each stage; the oldest go first
+MANY = 6  # notebooks; with fewer, imports that are done once for all of them save nothing
 WATCH_SECONDS = 0.5  # between two looks at whether the process that gave the work still lives
 
 
@@ -272,16 +274,24 @@ def _run_all(several: Sequence[_Stages], jobs: int) -> list[list[str]]:
             stack.enter_context(io.lock(stages.paths.work / ".lock", f"running {name}"))
             _remove_half_done(stages.paths.work)
             io.write_json(stages.paths.work / "overrides.json", stages.overrides)
-        with _executor(jobs) as pool:
-            _settle_all(several, jobs, pool)
+        many = sum(map(len, (stages.given for stages in several))) >= MANY
+        kernels = stack.enter_context(kernel_server.Server())
+        pool = stack.enter_context(_executor(jobs))
+
+        def submit(*task) -> Future:
+            if many:
+                kernels.start()
+            return pool.submit(execute, *task)
+
+        _settle_all(several, jobs, submit)
     return [stages.in_order() for stages in several]
 
 
-def _settle_all(several: Sequence[_Stages], jobs: int, pool: Executor) -> None:
+def _settle_all(several: Sequence[_Stages], jobs: int, submit: Callable[..., Future]) -> None:
     running: dict[Future, tuple[_Stages, str]] = {}
     failure = None
     while True:
-        begun = failure is None and len(running) < jobs and _begin_one(several, pool, running)
+        begun = failure is None and len(running) < jobs and _begin_one(several, submit, running)
         if begun:
             continue
         if not running:
@@ -298,14 +308,14 @@ def _settle_all(several: Sequence[_Stages], jobs: int, pool: Executor) -> None:
         raise failure
 
 
-def _begin_one(several: Sequence[_Stages], pool: Executor, running: dict) -> bool:
+def _begin_one(several: Sequence[_Stages], submit: Callable[..., Future], running: dict) -> bool:
     """Begin the first notebook that need not wait; whether there was one."""
     earlier_done = True
     for stages in several:
         for notebook in stages.waiting:
             if stages.is_ready(notebook) and (earlier_done or notebook not in stages.reads_runs):
                 stages.waiting.remove(notebook)
-                stages.begin(notebook, pool, running)
+                stages.begin(notebook, submit, running)
                 return True
         earlier_done = earlier_done and len(stages.known) == len(stages.given)
     return False
@@ -350,7 +360,7 @@ class _Stages:
     def is_ready(self, notebook: str) -> bool:
         return all(other in self.known for other in self.before_of[notebook])
 
-    def begin(self, notebook: str, pool: Executor, running: dict) -> None:
+    def begin(self, notebook: str, submit: Callable[..., Future], running: dict) -> None:
         """Find the result of a notebook, or start its execution."""
         shelf = Shelf(self.paths, notebook)
         if not self._is_chosen(notebook):
@@ -366,7 +376,7 @@ class _Stages:
             self.before()
         print(f"{self.paths.run}: {notebook}", flush=True)
         self.executed.append(notebook)
-        work = pool.submit(execute, notebook, self.given[notebook], self.paths, key, facts)
+        work = submit(notebook, self.given[notebook], self.paths, key, facts)
         running[work] = (self, notebook)
 
     def settle(self, notebook: str, result: Result | None) -> None:
@@ -514,13 +524,7 @@ def _papermill(source: Path, target: Path, parameters: Mapping, record: Path) ->
     from georep_utils.workflow.engine import Engine
 
     papermill_engines.register("georep", Engine)
-    python_path = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(python_path).rstrip(os.pathsep)
-    # Threads that spin while they wait would stall the other cores of a shared machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Progress is shown as text; that there are no widgets to show it in is no news to anybody.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
-    os.environ[io.RECORD] = str(record)
+    os.environ.update(kernel_server.environment(), **{io.RECORD: str(record)})
     try:
         papermill.execute_notebook(
             source,
