@@ -46,8 +46,7 @@ $(READY): requirements.txt
 	CC="$$compiler" $(IN) -m pip install --quiet --no-input --disable-pip-version-check -r requirements.txt && touch $@
 
 book: $(READY)
-	$(IN) -m georep_utils run igpt-mini compare-igpt-mini paper --jobs 2
-	$(IN) -m georep_utils book
+	$(IN) -m georep_utils run igpt-mini compare-igpt-mini paper --jobs 2 --book
 
 pdf: book
 	$(IN) -m georep_utils book --pdf

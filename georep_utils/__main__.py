@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="execute up to N notebooks at a time, where they don't need each other",
     )
+    run.add_argument("--book", action="store_true", help="build the html afterwards")
     commands.add_parser("list", help="runs, variants, pages and clouds, and what is out of date")
     book = commands.add_parser("book", help="build the html from the executed notebooks")
     book.add_argument("--pdf", action="store_true", help="print the whole book, with Chromium")
@@ -134,6 +135,8 @@ def command_run(given: argparse.Namespace) -> None:
         executed = [stages.run(run, overrides, given.only, given.start, **options)]
     for run, done in zip(several, executed, strict=True):
         print(f"{run['name']}: {', '.join(done) if done else 'nothing had changed'}")
+    if given.book:
+        build_book()
 
 
 def command_list(given: argparse.Namespace) -> None:
@@ -144,12 +147,17 @@ def command_list(given: argparse.Namespace) -> None:
 
 
 def command_book(given: argparse.Namespace) -> None:
-    """Build the html, unless a page is out of date."""
+    """Build the html, or the PDF, unless a page is out of date."""
+    build_book(given.pdf)
+
+
+def build_book(as_pdf: bool = False) -> None:
+    """Build the html, or the PDF, and say where it is."""
     from georep_utils.workflow import inventory, pages
 
     inventory.refuse_stale()
     made = {"cost-table": pages.markdown_table(_cost_rows())}
-    if given.pdf:
+    if as_pdf:
         from georep_utils.workflow import pdf
 
         print(f"wrote {pdf.build_pdf(made).relative_to(REPOSITORY)}")

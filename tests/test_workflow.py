@@ -413,6 +413,15 @@ def test_a_kernel_says_nothing_that_is_not_the_notebooks(with_kernel, lived_in, 
     assert [line for line in told if "Parent appears to have exited" not in line] == []
 
 
+def test_the_book_can_follow_a_run_in_one_command(lived_in, monkeypatch):
+    built = []
+    monkeypatch.setattr(commands, "build_book", lambda: built.append(lived_in.total()))
+    assert lived_in.command("run", "tiny", "--book") == 0
+    assert built == [lived_in.total()]
+    assert lived_in.command("run", "tiny", "-p", "count.size=-1", "--book") == 2
+    assert len(built) == 1, "nothing is built from a run that failed"
+
+
 # ------------------------------------------------------------------------------ what runs again
 
 

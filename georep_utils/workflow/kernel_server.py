@@ -35,10 +35,11 @@ from georep_utils.workflow import kernel
 ADDRESS = "GEOREP_KERNELS"  # the environment variable that tells where the server listens
 # What most chapters import. Not DADApy: it brings jax, which warns of every copy.
 IMPORTED = (
-    "numpy pandas scipy.stats scipy.optimize sklearn.neighbors numba torch tqdm.auto "
+    "numpy pandas scipy.stats scipy.optimize sklearn.neighbors numba torch "
     "matplotlib.pyplot matplotlib.backends.backend_svg seaborn myst_nb ipykernel.kernelapp"
 ).split()
 INLINE = "module://matplotlib_inline.backend_inline"  # what kernels draw with
+MOST_COLUMNS = 20  # of a table, pandas' default in a notebook
 INTERRUPT = b"i"
 STATUS = struct.Struct("i")
 N_STREAMS = 3  # standard input, output and error
@@ -131,6 +132,8 @@ def serve(parent: int) -> socket.socket:
     os.environ["MPLBACKEND"] = INLINE
     for module in IMPORTED:
         importlib.import_module(module)
+    # Imported outside of a notebook, pandas would show fewer columns as text.
+    sys.modules["pandas"].set_option("display.max_columns", MOST_COLUMNS)
     server = os.getpid()
     while True:
         connection, _ = listening.accept()

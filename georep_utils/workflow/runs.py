@@ -151,6 +151,11 @@ def _n_nodes(node: yaml.Node, counted: dict) -> int:
 
 def load_yaml(text: str, where: str):
     """The value of some YAML; UserError, naming `where`, for anything that is not plain YAML."""
+    return copy.deepcopy(_load_yaml(text, where))
+
+
+@lru_cache(maxsize=256)  # a command reads the run files several times
+def _load_yaml(text: str, where: str):
     try:
         tree = yaml.compose(text, Loader=_Loader)
         if tree is not None and _n_nodes(tree, {}) >= MAX_NODES:
