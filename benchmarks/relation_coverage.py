@@ -14,7 +14,7 @@ to 1; `covered_if_testable`, the first among the second (missing below 50 such p
 the median number of independent layers that a pair is found to be worth, and `truly_effective`,
 what the scatter of the correlations says it is. `power` is the share of intervals that leave out
 zero where the second curve is the first one, turned over, plus an independent one of half its size.
-Takes about a minute on one core.
+Takes two minutes on one core.
 """
 
 from __future__ import annotations

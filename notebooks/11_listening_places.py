@@ -151,7 +151,7 @@ places = pd.concat(tables, ignore_index=True)
 # %% [markdown] tags=["only-labels"]
 # The errors of the overlaps are joint: balanced halves of the samples, the same for every place and
 # layer ({ref}`{{run}}-overlaps` has the idea). Where the samples are too few for that, there are
-# none.
+# none, and it is said why.
 
 # %% tags=["only-labels"]
 groups = overlap_errors.deal(n, data.labels)
@@ -160,9 +160,12 @@ again = partial(
 )
 for (site, pool), cloud in found.items():
     rows = places[(places.site == site) & (places.pool == pool)]
-    halves = overlap_errors.over_layers(map(cloud.neighbors, rows.layer), again)
-    if halves is not None:
-        errors = resampling.jackknife(halves)[0]
+    near = map(cloud.neighbors, rows.layer)
+    attempt = overlap_errors.attempt_over_layers(near, again)
+    if attempt.halves is None:
+        print(f"{site}, {pool}: no joint errors ({attempt.why})")
+    else:
+        errors = resampling.jackknife(attempt.halves)[0]
         places.loc[rows.index, "label_overlap_err"] = errors
 
 # %% [markdown] tags=["only-labels"]
