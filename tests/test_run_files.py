@@ -99,18 +99,30 @@ def hub(tmp_path_factory):
         found[name] = build("esm2", root / name, num_hidden_layers=n_blocks)
     folder = root / GPT2
     folder.mkdir(parents=True)
+    save_gpt2(folder, n_blocks=12)
+    return found | {GPT2: folder}
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    """A folder with a GPT-2 of few blocks, where the true depth does not matter."""
+    folder = tmp_path_factory.mktemp("gpt2")
+    save_gpt2(folder, n_blocks=N_FEW_BLOCKS)
+    return str(folder)
+
+
+def save_gpt2(folder, n_blocks):
     word_tokenizer(folder, special=False)
     config = tr.GPT2Config(
         vocab_size=len(WORDS),
         n_embd=32,
-        n_layer=12,
+        n_layer=n_blocks,
         n_head=2,
         n_positions=40,
         bos_token_id=1,
         eos_token_id=2,
     )
     randomised(tr.GPT2LMHeadModel(config)).save_pretrained(folder)
-    return found | {GPT2: folder}
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +277,7 @@ def test_an_image_run_gives_the_activations_of_the_served_checkpoint(
     }
     assert fetched <= served and len(fetched) == n_files
     options = {"dataset_options": {"classes": [3, 0] if cifar else [1, 4]}, "n_per_class": 2}
-    execute(run, ["02"], **small_images(here), **options)
+    execute(run, ["02"], extract__control_seeds=1, **small_images(here), **options)
     found = trained(run)
     name = "cifar10-32" if cifar else "imagenet32"
     split = "test" if cifar else "train"
@@ -393,7 +405,7 @@ def test_five_seeds_are_five_networks_of_which_the_first_is_that_of_the_seed(
 KINDS = {"none", "minimum", "plateau"}
 
 
-def test_the_scales_and_neighbours_of_a_text_run_can_be_explored(hub, here, execute):
+def test_the_scales_and_neighbours_of_a_text_run_can_be_explored(gpt2, here, execute):
     """It is read by a rule between two of Gride's scales, which has a profile of its own."""
     rng = np.random.default_rng(0)
     texts = [f"{' '.join(rng.choice(WORDS[4:], 12))}\t{i % 2}" for i in range(60)]
@@ -405,7 +417,7 @@ def test_the_scales_and_neighbours_of_a_text_run_can_be_explored(hub, here, exec
     kept = {"notebooks": names, "title": "texts", "shared": content["shared"]}
     (here / "texts.yml").write_text(yaml.safe_dump(kept))
     given = {
-        "model": str(hub[GPT2]),
+        "model": gpt2,
         "data_dir": str(here / "data"),
         "n_per_class": 0,
         "extract__control_seeds": 1,
@@ -426,7 +438,7 @@ def test_the_scales_and_neighbours_of_a_text_run_can_be_explored(hub, here, exec
     assert {1, 2, 4, own["scale"]} <= set(everywhere)
 
 
-def test_copies_of_a_sample_are_counted_or_dropped_as_asked(hub, here, execute):
+def test_copies_of_a_sample_are_counted_or_dropped_as_asked(gpt2, here, execute):
     """90 texts, 30 of them copies: a copy has distance 0 to its original; neither has a ratio."""
     rng = np.random.default_rng(0)
     texts = [f"{' '.join(rng.choice(WORDS[4:], 12))}\t{i % 2}" for i in range(60)]
@@ -434,7 +446,7 @@ def test_copies_of_a_sample_are_counted_or_dropped_as_asked(hub, here, execute):
     lines = ["sentence\tlabel", *texts, *texts[:30]]
     (here / "data/datasets/SST-2/train.tsv").write_text("\n".join(lines) + "\n")
     given = {
-        "model": str(hub[GPT2]),
+        "model": gpt2,
         "data_dir": str(here / "data"),
         "n_per_class": 0,
         "extract__untrained_control": False,
@@ -760,15 +772,16 @@ def test_a_movement_of_a_flat_top_is_not_claimed(moved, said, here, execute, mon
     assert glued["change-verdict"] == "not told from that of the first"
 
 
-def test_language_controls_rewrite_the_texts_and_leave_tokens_out(hub, here, execute):
-    given = labelled_texts(here, 200) | {"model": str(hub[GPT2])}
+def test_language_controls_rewrite_the_texts_and_leave_tokens_out(gpt2, here, execute):
+    given = labelled_texts(here, 200) | {"model": gpt2}
     scope = execute("gpt2-xl", ["18"], language_controls__decimation=1, **given)
     controls = pd.read_csv(here / "book/results/gpt2-xl/language_controls.csv")
     named = list(controls.control.unique())
     assert named[0] == "as written, mean" and len(named) == 7
     # GPT-2 puts no special token before a text, so there is no case for it.
     assert "special tokens counted" not in named
-    assert (controls.groupby("control").size() == 13).all()
+    n_layers = N_FEW_BLOCKS + 1
+    assert (controls.groupby("control").size() == n_layers).all()
     found = scope["found"]
     written = found["as written, mean"]
     # Positions tell shuffled words from those as written; without them the mean would be the same.
@@ -778,7 +791,7 @@ def test_language_controls_rewrite_the_texts_and_leave_tokens_out(hub, here, exe
     # Texts of four to 23 words: neighbours in the deepest layer say nothing that chance would not
     # also say, but the overlap with groups of length is a share.
     length = pd.read_csv(here / "book/results/gpt2-xl/text_lengths.csv")
-    assert length.length_overlap.between(0, 1).all() and len(length) == 13
+    assert length.length_overlap.between(0, 1).all() and len(length) == n_layers
 
 
 def test_special_tokens_are_a_case_where_there_are_any(here, tmp_path_factory, execute):
