@@ -38,10 +38,13 @@ def test_downloads_that_are_killed_go_on_and_fetch_nothing_twice(tmp_path):
 
 
 def test_a_program_that_writes_a_file_again_is_noticed(tmp_path):
-    text = "time.sleep(0.01); (folder / 'a.txt').write_text('a'); time.sleep(60)"
+    text = "(folder / 'a.txt').write_text('a'); print('written', flush=True); time.sleep(60)"
+    work = replace(work_of(text), signs=("written",))
+    folder = tmp_path / "folder"
+    folder.mkdir()
     counts = Counts("")
     for _ in range(2):
-        assert not strike(work_of(text), tmp_path, 0, 3, counts)
+        assert not strike(work, folder, 0, 0.01, counts)
     assert (counts.kills, counts.finished, counts.made_again) == (2, 1, 1)
 
 
@@ -71,10 +74,11 @@ def test_a_process_that_is_left_is_noticed_and_ended(tmp_path):
     text = """
 sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
 subprocess.Popen(sleep, start_new_session=True)
+print("started", flush=True)
 time.sleep(60)
 """
     counts = Counts("")
-    strike(work_of(text), tmp_path, 0, 3, counts)
+    strike(replace(work_of(text), signs=("started",)), tmp_path, 0, 0.01, counts)
     assert (counts.orphans, counts.faults) == (1, 1)
 
 

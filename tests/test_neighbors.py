@@ -178,11 +178,15 @@ def test_neither_block_nor_rows_nor_threads_change_a_bit(block, kind, cut, threa
 def test_the_code_for_gpu_gives_the_bits_of_the_kernels(kind, product, monkeypatch):
     """With 311 points, a prime number, no block but one divides the rows."""
     X = _points(kind, n=600)[:311]
+    last = slice(250, 311)
     kernels = nearest_neighbors(X, 20, 256, device="cpu")
+    kernels_of_last = nearest_neighbors(X, 20, 256, device="cpu", rows=last)
     monkeypatch.setattr(module, "_search_cpu", module._search_torch)
     monkeypatch.setattr(module, "GPU_PRODUCT", product)
-    for block in (1, 97, 310, 311, None):
+    for block in (97, 310, 311, None):
         _assert_same(nearest_neighbors(X, 20, 256, device="cpu", block=block), kernels)
+    # A row at a time takes as long for each as all other blocks together.
+    _assert_same(nearest_neighbors(X, 20, 256, "cpu", 1, last), kernels_of_last)
     parts = [
         nearest_neighbors(X, 20, 256, "cpu", 50, rows) for rows in (slice(0, 103), slice(103, 311))
     ]

@@ -2,14 +2,13 @@
 
 import functools
 import os
-import signal
 import socket
 import ssl
 import time
 
 import numpy as np
-import psutil
 import pytest
+import worker_tasks as tasks
 from dask.distributed import Client, LocalCluster
 
 from georep_utils import clouds, extraction, parallel
@@ -27,61 +26,15 @@ def two_workers():
         yield running.scheduler_address
 
 
-def _square(x):
-    return x * x
-
-
-def _block(path, start):
-    return nearest_neighbors(
-        np.load(path, mmap_mode="r"), 10, 64, device="cpu", rows=slice(start, start + 150)
-    )
-
-
-def _die_once(folder, task):
-    marker = folder / f"{task}.tried"
-    if task == 3 and not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return task, os.getpid()
-
-
-def _fail_twice(folder, task):
-    tries = len(list(folder.glob(f"{task}-*")))
-    (folder / f"{task}-{tries}").touch()
-    if tries < 2:
-        raise OSError("a passing fault")
-    return task
-
-
-def _extract(load_model, load_data, target, folder, numbers):
-    """Do some batches once two processes are at it; one dies, in the middle of a task."""
-    (folder / f"seen-{os.getpid()}").touch()
-    deadline = time.monotonic() + 60
-    while len(list(folder.glob("seen-*"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    model, data = parallel.once(load_model), parallel.once(load_data)
-    middle, marker = len(numbers) // 2, folder / "died"
-    extraction.work(model, data, target, numbers[:middle])
-    if 2 in numbers and not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    extraction.work(model, data, target, numbers[middle:])
-    return os.getpid()
-
-
-def _raise(task):
-    raise UserError(f"task {task} can't be done")
-
-
 def test_in_process_keeps_order():
-    assert parallel.map(_square, range(5)) == [0, 1, 4, 9, 16]
+    assert parallel.map(tasks.square, range(5)) == [0, 1, 4, 9, 16]
 
 
 def test_two_workers_give_the_bits_of_one_process(two_workers, tmp_path):
     X = np.random.default_rng(0).standard_normal((600, 12)).astype(np.float32)
     np.save(tmp_path / "X.npy", X)
     parts = parallel.map(
-        functools.partial(_block, tmp_path / "X.npy"),
+        functools.partial(tasks.block, tmp_path / "X.npy"),
         range(0, 600, 150),
         scheduler=two_workers,
         shared=tmp_path,
@@ -92,7 +45,9 @@ def test_two_workers_give_the_bits_of_one_process(two_workers, tmp_path):
 
 
 def test_a_killed_worker_loses_nothing(two_workers, tmp_path):
-    results = parallel.map(functools.partial(_die_once, tmp_path), range(8), scheduler=two_workers)
+    results = parallel.map(
+        functools.partial(tasks.die_once, tmp_path), range(8), scheduler=two_workers
+    )
     assert [task for task, _ in results] == list(range(8))
     assert (tmp_path / "3.tried").exists()
 
@@ -106,7 +61,7 @@ def test_extraction_on_two_workers_gives_the_bits_of_one_process_and_survives_a_
     alone = clouds.extract(model, data, tmp_path / "alone", batch_tokens=4 * 196, progress=False)
     todo = extraction.prepare(model, data, tmp_path / "out", batch_tokens=4 * 196)
     assert todo.tolist() == list(range(18))
-    work = functools.partial(_extract, load_model, load_data, tmp_path / "out", tmp_path)
+    work = functools.partial(tasks.extract, load_model, load_data, tmp_path / "out", tmp_path)
     with pytest.raises(UserError, match="18 of 18 batches of .* are not done"):
         extraction.finish(model, data, tmp_path / "out")
     workers = parallel.map(work, np.array_split(todo, 9), two_workers, shared=tmp_path)
@@ -130,18 +85,20 @@ def test_what_is_made_once_is_made_again_for_other_arguments():
 
 
 def test_a_passing_fault_is_tried_again(two_workers, tmp_path):
-    assert parallel.map(functools.partial(_fail_twice, tmp_path), [7], scheduler=two_workers) == [7]
+    assert parallel.map(
+        functools.partial(tasks.fail_twice, tmp_path), [7], scheduler=two_workers
+    ) == [7]
 
 
 def test_an_error_of_a_task_arrives_as_it_was(two_workers):
     with pytest.raises(UserError, match="task 1 can't be done"):
-        parallel.map(_raise, [1], scheduler=two_workers, retries=0)
+        parallel.map(tasks.fail, [1], scheduler=two_workers, retries=0)
 
 
 def test_resources_that_no_worker_offers_are_named(two_workers):
-    assert parallel.map(_square, [3], scheduler=two_workers, resources={"GPU": 1}) == [9]
+    assert parallel.map(tasks.square, [3], scheduler=two_workers, resources={"GPU": 1}) == [9]
     with pytest.raises(UserError, match="TPU"):
-        parallel.map(_square, [3], scheduler=two_workers, resources={"TPU": 1})
+        parallel.map(tasks.square, [3], scheduler=two_workers, resources={"TPU": 1})
 
 
 def test_a_folder_that_workers_cannot_see_is_named(two_workers, tmp_path, monkeypatch):
@@ -159,21 +116,9 @@ def test_a_scheduler_file_and_local_workers_serve(two_workers, tmp_path):
     assert parallel.map(abs, [-2, 3], scheduler="local") == [2, 3]
 
 
-def _listening_addresses(_):
-    """Local addresses that any process of this test listens on."""
-    family = psutil.Process(os.getpid()).parents()
-    top = next(parent for parent in family if parent.pid == int(os.environ["TEST_PROCESS"]))
-    connections = [
-        c
-        for process in [top, *top.children(recursive=True)]
-        for c in process.net_connections("inet")
-    ]
-    return sorted({c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN})
-
-
 def test_local_workers_listen_on_the_loopback_address_only(monkeypatch):
     monkeypatch.setenv("TEST_PROCESS", str(os.getpid()))
-    assert parallel.map(_listening_addresses, [0], "local") == [["127.0.0.1"]]
+    assert parallel.map(tasks.listening_addresses, [0], "local") == [["127.0.0.1"]]
 
 
 def _answers(port, certificate=None):
@@ -203,26 +148,21 @@ def test_local_workers_refuse_a_stranger(tmp_path):
             assert _answers(port, own) and not _answers(port)
 
 
-def _visible_gpu(seconds):
-    time.sleep(seconds)
-    return os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("OMP_NUM_THREADS")
-
-
 def test_local_workers_see_one_gpu_each(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    found = parallel.map(_visible_gpu, [0.3] * 6, "local", {"GPU": 1})
+    found = parallel.map(tasks.visible_gpu, [0.3] * 6, "local", {"GPU": 1})
     assert set(found) == {("3", "1"), ("5", "1")}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     with pytest.raises(UserError, match="PyTorch sees none here"):
-        parallel.map(_visible_gpu, [0], "local", {"GPU": 1})
+        parallel.map(tasks.visible_gpu, [0], "local", {"GPU": 1})
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]"])
 def test_a_file_that_is_no_scheduler_file_is_refused(tmp_path, text):
     (tmp_path / "wrong.json").write_text(text)
     with pytest.raises(UserError, match="expected.*scheduler file"):
-        parallel.map(_square, [1], scheduler=str(tmp_path / "wrong.json"))
+        parallel.map(tasks.square, [1], scheduler=str(tmp_path / "wrong.json"))
 
 
 def test_a_scheduler_that_does_not_answer_is_refused_in_seconds(monkeypatch):
@@ -232,7 +172,7 @@ def test_a_scheduler_that_does_not_answer_is_refused_in_seconds(monkeypatch):
         port = listener.getsockname()[1]
     start = time.monotonic()
     with pytest.raises(UserError, match="did not answer"):
-        parallel.map(_square, [1], scheduler=f"tcp://127.0.0.1:{port}")
+        parallel.map(tasks.square, [1], scheduler=f"tcp://127.0.0.1:{port}")
     assert time.monotonic() - start < 20
     with pytest.raises(UserError, match="expected"):
-        parallel.map(_square, [1], scheduler="nowhere.json")
+        parallel.map(tasks.square, [1], scheduler="nowhere.json")

@@ -1,5 +1,6 @@
 """Every run file runs: small files of the true formats, served under the true paths."""
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -16,9 +17,10 @@ import yaml
 from loopback import serve_hub, serve_tree
 from model_builders import WORDS, build, randomised, word_tokenizer
 from notebook_runner import execute as execute_notebooks
+from safetensors.numpy import load_file, save_file
 from tf_checkpoint_writer import write_tf_checkpoint
 
-from georep_utils import clouds, explorers
+from georep_utils import clouds, explorers, parallel
 from georep_utils.data import datasets
 from georep_utils.data.download import SHARDS, STEPS, openai_checkpoint
 from georep_utils.io import REPOSITORY, RunPaths, UserError
@@ -36,6 +38,7 @@ ESM = {
 GPT2 = "openai-community/gpt2"
 SCOPE = "astral-scopedom-seqres-gd-sel-gs-bib-40-2.08.fa"
 PER_CLASS = 33
+N_FEW_BLOCKS = 6
 
 
 # -------------------------------------------------------------------------------- a small internet
@@ -96,18 +99,42 @@ def hub(tmp_path_factory):
         found[name] = build("esm2", root / name, num_hidden_layers=n_blocks)
     folder = root / GPT2
     folder.mkdir(parents=True)
+    save_gpt2(folder, n_blocks=12)
+    return found | {GPT2: folder}
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    """A folder with a GPT-2 of few blocks, where the true depth does not matter."""
+    folder = tmp_path_factory.mktemp("gpt2")
+    save_gpt2(folder, n_blocks=N_FEW_BLOCKS)
+    return str(folder)
+
+
+def save_gpt2(folder, n_blocks):
     word_tokenizer(folder, special=False)
     config = tr.GPT2Config(
         vocab_size=len(WORDS),
         n_embd=32,
-        n_layer=12,
+        n_layer=n_blocks,
         n_head=2,
         n_positions=40,
         bos_token_id=1,
         eos_token_id=2,
     )
     randomised(tr.GPT2LMHeadModel(config)).save_pretrained(folder)
-    return found | {GPT2: folder}
+
+
+@pytest.fixture(scope="module")
+def few_blocks(tmp_path_factory):
+    """A checkpoint of the first six of the bundled network's 24 blocks, which takes a quarter of
+    the time."""
+    whole = load_file(REPOSITORY / "assets/igpt-mini/trained.safetensors")
+    later = tuple(f"model/h{block}/" for block in range(N_FEW_BLOCKS, 24))
+    kept = {name: array for name, array in whole.items() if not name.startswith(later)}
+    path = tmp_path_factory.mktemp("few") / "blocks.safetensors"
+    save_file(kept, path)
+    return str(path)
 
 
 def put_own_files(data_dir, per_class=12):
@@ -250,7 +277,7 @@ def test_an_image_run_gives_the_activations_of_the_served_checkpoint(
     }
     assert fetched <= served and len(fetched) == n_files
     options = {"dataset_options": {"classes": [3, 0] if cifar else [1, 4]}, "n_per_class": 2}
-    execute(run, ["02"], **small_images(here), **options)
+    execute(run, ["02"], extract__control_seeds=1, **small_images(here), **options)
     found = trained(run)
     name = "cifar10-32" if cifar else "imagenet32"
     split = "test" if cifar else "train"
@@ -312,10 +339,20 @@ def test_the_bundled_run_needs_no_server(here, execute):
     assert trained("igpt-mini").n_samples == 20
 
 
-def test_a_run_on_local_workers_leaves_the_bits_of_a_run_in_one_process(here, execute):
+@pytest.fixture
+def local_workers(monkeypatch):
+    """What asks for "local" workers gets the same ones each time: their start takes seconds."""
+    with parallel.connect("local") as client:
+        monkeypatch.setattr(parallel, "connect", lambda *_: contextlib.nullcontext(client))
+        yield
+
+
+def test_a_run_on_local_workers_leaves_the_bits_of_a_run_in_one_process(
+    few_blocks, here, execute, local_workers
+):
     given = {"n_per_class": 5, "extract__n_completions": 0, "distances__maxk": 20}
     given |= {"distances__rows_per_task": 20, "extract__samples_per_task": 20}
-    given |= {"extract__untrained_control": False}
+    given |= {"extract__untrained_control": False, "checkpoint": few_blocks}
     left = {}
     for scheduler in ("", "local"):
         execute("igpt-mini", ["02", "03"], scheduler=scheduler, **given)
@@ -324,7 +361,8 @@ def test_a_run_on_local_workers_leaves_the_bits_of_a_run_in_one_process(here, ex
         shutil.rmtree(here / "data/clouds")
     assert left[""] == left["local"]
     # Layers, labels and names, and five tables of neighbours a layer: of the network and the input.
-    assert len(left[""]) == (26 + 2 + 26 * 5) + (2 + 2 + 2 * 5)
+    n_layers = N_FEW_BLOCKS + 2
+    assert len(left[""]) == (n_layers + 2 + n_layers * 5) + (2 + 2 + 2 * 5)
 
 
 def test_a_model_in_a_local_folder_needs_no_server(hub, here, execute):
@@ -334,8 +372,8 @@ def test_a_model_in_a_local_folder_needs_no_server(hub, here, execute):
     assert set(clouds.of_run(RunPaths("hf-text"))) == {"trained", "input"}
 
 
-def test_a_control_that_is_no_longer_asked_for_is_no_longer_read(here, execute):
-    given = {"n_per_class": 2, "extract__n_completions": 0}
+def test_a_control_that_is_no_longer_asked_for_is_no_longer_read(few_blocks, here, execute):
+    given = {"n_per_class": 2, "extract__n_completions": 0, "checkpoint": few_blocks}
     execute("igpt-mini", ["02"], extract__control_seeds=2, **given)
     both = {"untrained", "untrained-1"}
     assert set(clouds.of_run(RunPaths("igpt-mini"))) == {"trained", "input"} | both
@@ -343,26 +381,31 @@ def test_a_control_that_is_no_longer_asked_for_is_no_longer_read(here, execute):
     assert set(clouds.of_run(RunPaths("igpt-mini"))) == {"trained", "input"}
 
 
-def test_five_seeds_are_five_networks_of_which_the_first_is_that_of_the_seed(here, execute):
+def test_five_seeds_are_five_networks_of_which_the_first_is_that_of_the_seed(
+    few_blocks, here, execute
+):
     given = {"n_per_class": 2, "extract__n_completions": 0, "extract__control_seed": 3}
-    execute("igpt-mini", ["02"], extract__control_seeds=5, **given)
+    execute("igpt-mini", ["02"], checkpoint=few_blocks, extract__control_seeds=5, **given)
     run_clouds = clouds.of_run(RunPaths("igpt-mini"))
-    drawn = [cloud[12] for cloud in clouds.untrained_of(run_clouds)]
+    middle = N_FEW_BLOCKS // 2
+    drawn = [cloud[middle] for cloud in clouds.untrained_of(run_clouds)]
     assert len(drawn) == 5
     for i, one in enumerate(drawn):
         assert not any(np.allclose(one, other, atol=1e-3) for other in drawn[:i])
     again = clouds.represent(
-        models.source("igpt", "assets/igpt-mini/trained.safetensors").untrained(3),
+        models.source("igpt", few_blocks).untrained(3),
         datasets.load("fashion-mnist-14", n_per_class=2),
         progress=False,
     )
-    assert np.array_equal(again[12], drawn[0]) and again.folder == run_clouds["untrained"].folder
+    assert (
+        np.array_equal(again[middle], drawn[0]) and again.folder == run_clouds["untrained"].folder
+    )
 
 
 KINDS = {"none", "minimum", "plateau"}
 
 
-def test_the_scales_and_neighbours_of_a_text_run_can_be_explored(hub, here, execute):
+def test_the_scales_and_neighbours_of_a_text_run_can_be_explored(gpt2, here, execute):
     """It is read by a rule between two of Gride's scales, which has a profile of its own."""
     rng = np.random.default_rng(0)
     texts = [f"{' '.join(rng.choice(WORDS[4:], 12))}\t{i % 2}" for i in range(60)]
@@ -374,7 +417,7 @@ def test_the_scales_and_neighbours_of_a_text_run_can_be_explored(hub, here, exec
     kept = {"notebooks": names, "title": "texts", "shared": content["shared"]}
     (here / "texts.yml").write_text(yaml.safe_dump(kept))
     given = {
-        "model": str(hub[GPT2]),
+        "model": gpt2,
         "data_dir": str(here / "data"),
         "n_per_class": 0,
         "extract__control_seeds": 1,
@@ -395,7 +438,7 @@ def test_the_scales_and_neighbours_of_a_text_run_can_be_explored(hub, here, exec
     assert {1, 2, 4, own["scale"]} <= set(everywhere)
 
 
-def test_copies_of_a_sample_are_counted_or_dropped_as_asked(hub, here, execute):
+def test_copies_of_a_sample_are_counted_or_dropped_as_asked(gpt2, here, execute):
     """90 texts, 30 of them copies: a copy has distance 0 to its original; neither has a ratio."""
     rng = np.random.default_rng(0)
     texts = [f"{' '.join(rng.choice(WORDS[4:], 12))}\t{i % 2}" for i in range(60)]
@@ -403,7 +446,7 @@ def test_copies_of_a_sample_are_counted_or_dropped_as_asked(hub, here, execute):
     lines = ["sentence\tlabel", *texts, *texts[:30]]
     (here / "data/datasets/SST-2/train.tsv").write_text("\n".join(lines) + "\n")
     given = {
-        "model": str(hub[GPT2]),
+        "model": gpt2,
         "data_dir": str(here / "data"),
         "n_per_class": 0,
         "extract__untrained_control": False,
@@ -422,13 +465,14 @@ def test_copies_of_a_sample_are_counted_or_dropped_as_asked(hub, here, execute):
         assert np.isfinite(first.id).all()
 
 
-def test_every_place_is_read_and_a_layer_of_copies_is_left_out(here, execute):
+def test_every_place_is_read_and_a_layer_of_copies_is_left_out(few_blocks, here, execute):
     few = {"listening_places__n_per_class": 8, "listening_places__decimation": 1}
+    few |= {"checkpoint": few_blocks}
     execute("igpt-mini", ["11"], **few)
     places = pd.read_csv(here / "book/results/igpt-mini/listening_places.csv")
     sizes = places.groupby(["site", "pool"]).size()
     assert sizes.to_dict() == {
-        (site, pool): 25
+        (site, pool): N_FEW_BLOCKS + 1
         for site, pool in [
             *((site, "mean") for site in ("ln_1", "input", "attn", "mlp")),
             ("ln_1", "last"),
@@ -436,15 +480,16 @@ def test_every_place_is_read_and_a_layer_of_copies_is_left_out(here, execute):
     }
     blank = places[places.id.isna()]
     assert blank[["site", "pool", "layer"]].values.tolist() == [["ln_1", "last", 0]]
-    same = places[(places.pool == "mean") & (places.layer == 24)]
+    same = places[(places.pool == "mean") & (places.layer == N_FEW_BLOCKS)]
     # The final norm is the same place, wherever the blocks are read.
     assert np.ptp(same.id) < 1e-5 * same.id.mean() and len(same) == 4
 
 
 def test_the_last_place_can_be_read_though_its_first_layer_is_a_handful_of_points(
-    here, execute, capsys
+    few_blocks, here, execute, capsys
 ):
     given = {
+        "checkpoint": few_blocks,
         "n_per_class": 30,
         "extract__pool": "last",
         "extract__n_completions": 0,
@@ -453,7 +498,10 @@ def test_the_last_place_can_be_read_though_its_first_layer_is_a_handful_of_point
     }
     execute("igpt-mini", ["02", "03", "04", "05"], **given)
     profile = pd.read_csv(here / "book/results/igpt-mini/id_profile.csv")
-    assert sorted(set(profile.layer)) == list(range(1, 26)) and np.isfinite(profile.id).all()
+    assert (
+        sorted(set(profile.layer)) == list(range(1, N_FEW_BLOCKS + 2))
+        and np.isfinite(profile.id).all()
+    )
     assert re.search(r"layer 0 has \d+ different points of 300", capsys.readouterr().out)
 
 
@@ -724,15 +772,16 @@ def test_a_movement_of_a_flat_top_is_not_claimed(moved, said, here, execute, mon
     assert glued["change-verdict"] == "not told from that of the first"
 
 
-def test_language_controls_rewrite_the_texts_and_leave_tokens_out(hub, here, execute):
-    given = labelled_texts(here, 200) | {"model": str(hub[GPT2])}
+def test_language_controls_rewrite_the_texts_and_leave_tokens_out(gpt2, here, execute):
+    given = labelled_texts(here, 200) | {"model": gpt2}
     scope = execute("gpt2-xl", ["18"], language_controls__decimation=1, **given)
     controls = pd.read_csv(here / "book/results/gpt2-xl/language_controls.csv")
     named = list(controls.control.unique())
     assert named[0] == "as written, mean" and len(named) == 7
     # GPT-2 puts no special token before a text, so there is no case for it.
     assert "special tokens counted" not in named
-    assert (controls.groupby("control").size() == 13).all()
+    n_layers = N_FEW_BLOCKS + 1
+    assert (controls.groupby("control").size() == n_layers).all()
     found = scope["found"]
     written = found["as written, mean"]
     # Positions tell shuffled words from those as written; without them the mean would be the same.
@@ -742,7 +791,7 @@ def test_language_controls_rewrite_the_texts_and_leave_tokens_out(hub, here, exe
     # Texts of four to 23 words: neighbours in the deepest layer say nothing that chance would not
     # also say, but the overlap with groups of length is a share.
     length = pd.read_csv(here / "book/results/gpt2-xl/text_lengths.csv")
-    assert length.length_overlap.between(0, 1).all() and len(length) == 13
+    assert length.length_overlap.between(0, 1).all() and len(length) == n_layers
 
 
 def test_special_tokens_are_a_case_where_there_are_any(here, tmp_path_factory, execute):

@@ -115,6 +115,15 @@ class Block(nn.Module):
         self.mlp = MLP(d_model)
 
 
+def _blank_embedding(n: int, d_model: int) -> nn.Embedding:
+    """An embedding of zeros: `initialise` or a checkpoint fills it.
+
+    PyTorch would draw normal numbers. On its meta device (see `from_arrays`) it imports a compiler
+    for that, which takes a second in every process that loads a network.
+    """
+    return nn.Embedding.from_pretrained(torch.zeros(n, d_model), freeze=False)
+
+
 class ImageGPT(nn.Module):
     """A transformer over images of `n_positions` tokens, each one of `n_vocab` colours.
 
@@ -140,8 +149,8 @@ class ImageGPT(nn.Module):
         self.causal = causal
         # Named as OpenAI names them: embeddings of tokens and positions, start of sequence, and the
         # (transposed) output embedding.
-        self.wte = nn.Embedding(n_vocab, d_model)
-        self.wpe = nn.Embedding(n_positions, d_model)
+        self.wte = _blank_embedding(n_vocab, d_model)
+        self.wpe = _blank_embedding(n_positions, d_model)
         self.sos = nn.Parameter(torch.zeros(d_model)) if causal else None
         self.blocks = nn.ModuleList(Block(d_model, n_heads, causal) for _ in range(n_blocks))
         self.ln_f = nn.RMSNorm(d_model, NORM_EPS)

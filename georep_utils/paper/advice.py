@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -117,16 +118,12 @@ def best_set(curve: Curve, alpha: float = 0.05) -> np.ndarray:
         Errors that are zero or missing, or no two layers.
     """
     _check(curve, alpha)
-    variances = np.diag(curve.covariance)
-    spread = variances[:, None] + variances[None, :] - 2 * curve.covariance
-    floor = 1e-12 * variances.max()  # layers with equal neighbours have no difference at all
-    errors = np.sqrt(np.maximum(spread, floor))
-    noise = _noise(curve.covariance)
+    covariance = np.asarray(curve.covariance, dtype=float)
+    errors, quantiles = _differences(covariance.tobytes(), len(curve.layers), alpha)
     kept = []
     for i, layer in enumerate(curve.layers):
         others = np.arange(len(curve.layers)) != i
-        largest = ((noise - noise[:, [i]]) / errors[i])[:, others].max(axis=1)
-        critical = float(np.quantile(largest, 1 - alpha))
+        critical = quantiles[i]
         if curve.groups is not None:
             critical = float(stats.t.isf(stats.norm.sf(critical), curve.groups - 1))
         ahead = ((curve.values - curve.values[i]) / errors[i])[others].max()
@@ -162,6 +159,33 @@ def _check(curve: Curve, alpha: float) -> None:
             "the label overlaps have errors that are zero or missing: estimate them by resampling"
         )
     checked_covariance(curve.covariance, len(curve.layers))
+
+
+# A profile's best set is asked for several times, and redrawn profiles share their covariance.
+@lru_cache(maxsize=64)
+def _differences(covariance: bytes, n: int, alpha: float) -> tuple[np.ndarray, list[float]]:
+    """What noise alone does to the differences between the values of `n` layers.
+
+    Returns
+    -------
+    errors : (n, n)
+        The standard error of each difference.
+    quantiles : list of n numbers
+        For each layer, the 1 - alpha quantile of the largest standardised difference to it.
+    """
+    matrix = np.frombuffer(covariance).reshape(n, n)
+    variances = np.diag(matrix)
+    spread = variances[:, None] + variances[None, :] - 2 * matrix
+    floor = 1e-12 * variances.max()  # layers with equal neighbours have no difference at all
+    errors = np.sqrt(np.maximum(spread, floor))
+    # A row a layer: the largest of a few long rows is found faster than that of many short ones.
+    noise = np.ascontiguousarray(_noise(matrix).T)
+    quantiles = []
+    for i in range(n):
+        others = np.arange(n) != i
+        ahead = (noise[others] - noise[i]) / errors[i, others, None]
+        quantiles.append(float(np.quantile(ahead.max(axis=0), 1 - alpha)))
+    return errors, quantiles
 
 
 def _noise(covariance: np.ndarray) -> np.ndarray:
