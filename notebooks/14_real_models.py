@@ -265,10 +265,11 @@ io.note_facts(controlled=len(in_words) > 0)
 # ## A language model and its words
 #
 # What does the profile of a language model owe to the order of the words, to the first token, and
-# to the way of pooling? `18_language_controls` reads some of a run's texts again: shuffled, as
-# random words, without the first token, and at the last token.
+# to the way of pooling? `18_language_controls` reads some of a run's texts again: with their words
+# shuffled, as random words, without the first token, and at the last token. It also leaves out
+# near-copies, and asks whether neighbours are texts of like length.
 
-# %% tags=["hide-input", "only-controlled"] mystnb={"figure": {"name": "{{run}}-fig-real-words", "caption": "Intrinsic dimension and label overlap of a language model against relative depth: texts as written, with their words shuffled, and of random words; and texts as written without the first token, and at the last token. A feature that random words have, too, does not come from what the texts say."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth for texts as written and for controls without order"}}
+# %% tags=["hide-input", "only-controlled"] mystnb={"figure": {"name": "{{run}}-fig-real-words", "caption": "Intrinsic dimension and label overlap of a language model against relative depth: texts as written, with their words shuffled, and of random words; and texts as written without the first token, at the last token, and without near-copies. Right, the curve of length: groups of texts of like length in the place of the labels. A feature that random words have, too, does not come from what the texts say."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth for texts as written and for controls without order"}}
 figures.language_controls(in_words, k, note)
 
 # %% tags=["hide-input"]
@@ -285,7 +286,8 @@ io.note_facts(checked=plain.is_file())
 
 # %% tags=["only-checked"]
 against_plain = io.read_table(plain).set_index("run")
-against_plain.map("{:.2g}".format)
+counts = {"samples": "{:,.0f}", "points": "{:,.0f}", "layers": "{:.0f}"}
+against_plain.style.format("{:.2g}").format(counts)
 
 # %% [markdown] tags=["only-some"]
 # ## Read before
@@ -327,7 +329,7 @@ both.drop(columns="rounding").set_index("run").round(3)
 # %% tags=["only-some"]
 boards, _ = evidence.scoreboards(networks, k)
 shares = pd.DataFrame({name: b.set_index("choice").share for name, b in boards.items()})
-shares.round(3).astype(object).fillna("–")
+shares.style.format("{:.3f}", na_rep="–")
 
 # %% [markdown] tags=["only-some"]
 # Does a low dimension go with a high overlap at all? Over the layers, the rank correlation of the
@@ -437,8 +439,8 @@ glue("middle-high", float(middle.max()), display=False)
 #   it is not, the advice can't be followed.
 # - **The input.** The best layer is above the best array of the input in
 #   {glue:text}`n-above-input` of {glue:text}`n-networks`.
-# - **The plainest rival.** The middle layer keeps {glue:text}`middle-low:.0%` to
-#   {glue:text}`middle-high:.0%` of the best overlap.
+# - **The plainest rival.** The middle layer keeps {glue:text}`middle-low:.1%` to
+#   {glue:text}`middle-high:.1%` of the best overlap.
 # - **ID and meaning.** The rank correlation over layers goes from {glue:text}`rho-low:.2f` to
 #   {glue:text}`rho-high:.2f`: its sign is not a property of networks as such.
 # - **Findings.** Over networks and findings, the verdicts are {glue:text}`n-yes` yes,

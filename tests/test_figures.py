@@ -231,7 +231,7 @@ DRAWN = {
         NOTE,
     ),
     "consecutive_by_run": lambda f: f.consecutive_by_run(
-        pd.concat([PAIR.assign(k=10, value=0.5), PAIR.assign(k=30, value=0.6)]), 10, 30, NOTE
+        pd.concat([PAIR.assign(k=10, value=0.5), PAIR.assign(k=30, value=0.6)]), NOTE
     ),
     "training_by_run": lambda f: f.training_by_run(
         each("checkpoint", ["untrained", "trained"], run=HOSTILE), NOTE
