@@ -115,7 +115,9 @@ layers = ["peak_layer", "layer", "low", "high"]
 shown = found.astype(dict.fromkeys(layers, "Int64"))
 glue("rule-version", str(found.version.iloc[0]), display=False)
 shown = shown.set_index(["by", "model"]).drop(columns=["depth", "version"])
-shown.style.format({"p_value": "{:.4f}", "visible": "{:.3f}"}, na_rep="–", escape="html")
+shown.style.format(
+    {"p_value": "{:.4f}", "visible": "{:.3f}"}, na_rep="–", escape="html"
+)
 
 # %% [markdown] tags=["only-left_out"]
 # These runs have curves in the figures below, and are not judged:

@@ -373,8 +373,8 @@ io.write_table(paths.results / "reproduction.csv", compared)
 # A rule changes the height of a profile. If it changed the shape too, the paper's conclusions would
 # hang on it; {numref}`{{run}}-fig-rules` compares the shapes. Correlations are over layers 0 to $L$
 # with the rule that the paper's text names, `paper_text`; heights are ratios of the means. A smooth
-# rise and fall over a few dozen layers makes correlations high, so look also at the layer of the
-# peak.
+# rise and fall over a few dozen layers makes correlations high, so look also at where the ID is
+# highest.
 
 # %% tags=["only-measured"]
 profiles = comparison.tables("id_profile.csv", results)

@@ -143,17 +143,21 @@ figures.runs_with_controls(ids, bands, given, marks, "intrinsic dimension", note
 # %% [markdown] tags=["only-some"]
 # What `semantic_layer` makes of them ({ref}`{{run}}-report` has the rule's history). `visible` is
 # the smallest relative difference between two layers that the errors of the run would show; with
-# large errors "none" says little.
+# large errors "none" says little. `peak_layer` is the first peak that is more than noise; where the
+# ID only falls from the first layer on, that is not the layer of the highest ID.
 
 # %% tags=["only-some"]
 columns = ["kind", "peak_layer", "layer", "low", "high", "p_value", "visible"]
-found[columns].round(3).astype(object).fillna("–")
+shown = found[columns].astype(dict.fromkeys(columns[1:5], "Int64"))
+formats = {"p_value": "{:.3f}", "visible": "{:.3f}"}
+shown.style.format(formats, na_rep="–", escape="html")
 
 # %% [markdown] tags=["only-some"]
 # ### At other scales
 #
 # The profiles above are read at one scale. The other rules give other heights; whether they give
-# other *shapes* is told by the correlation over the layers, and by the layer of the peak.
+# other *shapes* is told by the correlation over the layers, and by the layer of the
+# highest ID.
 
 # %% tags=["only-some"]
 profiles = comparison.tables("id_profile.csv", results)
