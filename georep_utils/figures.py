@@ -1400,7 +1400,7 @@ def _legend_of_levels(axis: Axes) -> None:
     keys = zip(*axis.get_legend_handles_labels(), strict=True)
     levels = [(handle, label) for handle, label in keys if label.startswith(OF_INPUT)]
     if levels:
-        _legend_above(axis, *zip(*levels, strict=True), "", 2)
+        _legend_above(axis, *zip(*levels, strict=True), "", 1)
 
 
 @_keeps_tables
@@ -1595,7 +1595,7 @@ def consecutive_by_run(following: pd.DataFrame, note: str = "") -> Figure:
         _curves_by_k(axis, part, sorted(part.k.unique()), "value")
         _depth_axis(axis)
         _from_zero(axis, r"overlap with the next  $\chi^{l,l+1}_k$", 1.03)
-        _legend(axis, _text(run), columns=3)
+        _legend(axis, _text(run), columns=2)
     return _note(figure, note)
 
 
@@ -1687,12 +1687,15 @@ def relations(table: pd.DataFrame, note: str = "") -> Figure:
 
 
 def _panel_for_each(n: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with `n` panels, two a row."""
+    """A figure with `n` panels, two a row; where one is left over, it takes the whole last row."""
     columns = 1 if n < 2 else 2
     figure, axes = _panels(-(-max(n, 1) // columns), columns, height=height)
+    panels = list(axes.flat[:n])
     for axis in axes.flat[n:]:
-        axis.set_axis_off()
-    return figure, list(axes.flat[:n])
+        axis.remove()
+        if panels:
+            panels[-1].set_subplotspec(axis.get_gridspec()[-1, :])
+    return figure, panels
 
 
 # ------------------------------------------------------------------------------------ controls (08)

@@ -274,7 +274,9 @@ io.note_facts(controlled=len(in_words) > 0)
 # near-copies, and asks whether neighbours are texts of like length.
 
 # %% tags=["hide-input", "only-controlled"] mystnb={"figure": {"name": "{{run}}-fig-real-words", "caption": "Intrinsic dimension and label overlap of a language model against relative depth: texts as written, with their words shuffled, and of random words; and texts as written without the first token, at the last token, and without near-copies. Right, the curve of length: groups of texts of like length in the place of the labels. A feature that random words have, too, does not come from what the texts say."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth for texts as written and for controls without order"}}
-figures.language_controls(in_words, k, note)
+of_runs = ", ".join(in_words.run.unique())
+of_texts = f"Measured here, on some of the texts of {of_runs}"
+figures.language_controls(in_words, k, of_texts)
 
 # %% tags=["hide-input"]
 plain = Path(results) / "agreement/agreement.csv"
