@@ -175,7 +175,7 @@ ends = [-0.01, 0.399, 0.899, 1]
 parts = pd.cut(inner.depth, ends, labels=["first 40 %", "next 50 %", "last 10 %"])
 means = inner.groupby(["model", "k", parts], observed=True).value.mean().unstack()
 means = means.rename_axis(columns="mean overlap with the next layer")
-means.style.format("{:.3f}", na_rep="–")
+means.style.format("{:.3f}", na_rep="–", escape="html")
 
 # %% [markdown]
 # ## The paper's Fig. 3: over training
@@ -239,7 +239,7 @@ figures.advice_shares(shares, f"{made_from}; k = {k}")
 # %%
 by_model = shares.pivot(index="choice", columns=["by", "model"], values="share")
 order = shares.choice.drop_duplicates()
-by_model.reindex(order).style.format("{:.3f}", na_rep="–")
+by_model.reindex(order).style.format("{:.3f}", na_rep="–", escape="html")
 
 # %% [markdown]
 # Over the published models. *chooses* counts those for which a choice takes a layer, and *in best
@@ -256,9 +256,8 @@ in_words = {
     "mean_share_or_random": "or random",
 }
 formats = {"models": "{:.0f}", "chooses": "{:.0f}", "in best set": "{:.1f}"}
-shown_as = {"precision": 3, "na_rep": "–"}
 over = advice.over_models(their_boards, their_rivals).rename(columns=in_words)
-over.style.format(**shown_as).format(formats)
+over.style.format(formats, precision=3, na_rep="–", escape="html")
 
 # %% [markdown]
 # Pair by pair: the share that the chosen layer keeps, less that of each rival, for the models where
@@ -267,7 +266,7 @@ over.style.format(**shown_as).format(formats)
 
 # %%
 pairs_of_paper = advice.paired(their_boards)
-pairs_of_paper.style.format(**shown_as)
+pairs_of_paper.style.format(precision=3, na_rep="–", escape="html")
 
 # %% [markdown] tags=["only-judged"]
 # And on the runs of this book, each set of weights once. A choice that lies before the peak is none
@@ -275,7 +274,7 @@ pairs_of_paper.style.format(**shown_as)
 
 # %% tags=["only-judged"]
 ours_over = advice.over_models(our_boards, our_rivals).rename(columns=in_words)
-ours_over.style.format(**shown_as).format(formats)
+ours_over.style.format(formats, precision=3, na_rep="–", escape="html")
 
 # %%
 scored = comparison.tables("scoreboard.csv", results)
@@ -293,7 +292,7 @@ measures = {
     "probe_share": "classifier",
 }
 kept = scored.set_index(["run", "choice"])[list(measures)].dropna(how="all")
-kept.rename(columns=measures).style.format(**shown_as)
+kept.rename(columns=measures).style.format(precision=3, na_rep="–", escape="html")
 
 # %% [markdown]
 # Three cautions. The three sizes of a family were trained on the same data and are not independent,
@@ -318,7 +317,7 @@ figures.relations(related, f"{made_from}; k = {k}")
 
 # %%
 counted = related.set_index(["by", "model"]).astype({"n_layers": int})
-counted.style.format(precision=2, na_rep="–")
+counted.style.format(precision=2, na_rep="–", escape="html")
 
 # %% tags=["hide-input"]
 rule = over.loc[advice.RULE]

@@ -239,7 +239,7 @@ for one in published_networks:
     rows[one.model] = [independent.kind, independent.layer, alike.kind, alike.layer]
 kinds = ["independent", "layer", "correlated", "layer if correlated"]
 table = pd.DataFrame.from_dict(rows, "index", columns=kinds)
-table.style.format("{:.0f}", [kinds[1], kinds[3]], na_rep="–")
+table.style.format("{:.0f}", [kinds[1], kinds[3]], na_rep="–", escape="html")
 
 # %% tags=["hide-input", "only-judged"]
 glue("rho", rho, display=False)
@@ -429,7 +429,9 @@ for name, part in halved.groupby("run"):
     ids = part.pivot(index="layer", columns="scale", values="id")
     shapes[name] = ids.corr()[1].drop(1)
 shapes = pd.DataFrame(shapes).T.rename(columns="1/{:.0f}".format)
-shapes.rename_axis(index="run", columns="points").style.format("{:.3f}", na_rep="–")
+shapes.rename_axis(index="run", columns="points").style.format(
+    "{:.3f}", na_rep="–", escape="html"
+)
 
 # %% tags=["hide-input"]
 for by, name in {evidence.PAPER: "theirs", evidence.BOOK: "ours"}.items():

@@ -192,9 +192,19 @@ shown.hide()
 
 # %% [markdown]
 # What the inputs give was not published for the paper's models, and their inputs are not here.
-# Their correlations are shown, but they can't take part in the tests. And what was said to be
-# little of the labels, when the hypothesis was written down, is {glue:text}`least-suggested:.2f` of
-# the best layer's overlap or more: little beside the third network, not by itself.
+# Their correlations are shown, but they can't take part in the tests.
+
+# %% tags=["hide-input"]
+of_suggested = cases[cases.model.isin(suggested_by) & (cases.label_set == sign.OWN)]
+io.note_facts(suggested=bool(of_suggested.share.notna().any()))
+
+# %% tags=["hide-input", "only-suggested"]
+glue("least-suggested", float(of_suggested.share.min()), display=False)
+
+# %% [markdown] tags=["only-suggested"]
+# What was said to be little of the labels, when the hypothesis was written down, is
+# {glue:text}`least-suggested:.2f` of the best layer's overlap or more. It is little beside the
+# third of these networks, not by itself.
 
 # %% tags=["hide-input"]
 figures.use_style()
@@ -237,7 +247,7 @@ tests = {
 # %%
 answers = sign.outcomes(tests)
 io.write_table(io.RunPaths(run).results / "meaning_tests.csv", answers, index=True)
-answers.style.format(precision=3, na_rep="–")
+answers.style.format(precision=3, na_rep="–", escape="html")
 
 # %% [markdown]
 # The columns: the rank correlation, the share of orders with one at least as high (`p`) and at most
@@ -281,7 +291,6 @@ numbers = {
     "n-positive": int((cases.low > 0).sum()),
     "level": alpha,
     "needed": advice.MIN_EFFECTIVE,
-    "least-suggested": float(own.share[own.model.isin(suggested_by)].min()),
     "n-untestable": int((cases.n_effective < advice.MIN_EFFECTIVE).sum()),
 }
 for name, value in numbers.items():

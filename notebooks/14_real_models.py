@@ -292,8 +292,9 @@ io.note_facts(checked=plain.is_file())
 
 # %% tags=["only-checked"]
 against_plain = io.read_table(plain).set_index("run")
-counts = {"samples": "{:,.0f}", "points": "{:,.0f}", "layers": "{:.0f}"}
-against_plain.style.format("{:.2g}").format(counts)
+formats = dict.fromkeys(against_plain.columns, "{:.2g}")
+formats |= {"samples": "{:,.0f}", "points": "{:,.0f}", "layers": "{:.0f}"}
+against_plain.style.format(formats, escape="html")
 
 # %% [markdown] tags=["only-some"]
 # ## Read before
@@ -335,7 +336,7 @@ both.drop(columns="rounding").set_index("run").round(3)
 # %% tags=["only-some"]
 boards, _ = evidence.scoreboards(networks, k)
 shares = pd.DataFrame({name: b.set_index("choice").share for name, b in boards.items()})
-shares.style.format("{:.3f}", na_rep="–")
+shares.style.format("{:.3f}", na_rep="–", escape="html")
 
 # %% [markdown] tags=["only-some"]
 # Does a low dimension go with a high overlap at all? Over the layers, the rank correlation of the

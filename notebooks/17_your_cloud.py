@@ -127,7 +127,7 @@ explorers.Explorer("cloud", "Dimension of a cloud of your own", view)
 # %%
 table = own.pivot(index="scale", columns="method", values="id").astype(float)
 table = table.rename(columns={"twonn": "TwoNN", "gride": "Gride"})
-table.style.format("{:.4f}", na_rep="–").format_index("{:.0f}")
+table.style.format("{:.4f}", na_rep="–", escape="html").format_index("{:.0f}")
 
 # %% tags=["hide-input"]
 ids = own.groupby("method").id
