@@ -96,7 +96,7 @@ wrapped = {
 def coloured(by):
     """The table of the networks of one side, with words and colours."""
     shown = table[by].style.map(figures.VERDICT_STYLES.__getitem__)
-    shown = shown.map_index(lambda name: looks[name[1] == "."])
+    shown = shown.map_index(lambda name: looks[name[2] == " "])
     return shown.format_index(escape="html", axis=1).set_table_styles([wrapped])
 
 

@@ -365,7 +365,7 @@ table.columns = table.columns.droplevel("by")
 # %% tags=["hide-input", "only-some"]
 bold = {True: "font-weight: bold", False: "font-weight: normal"}
 style = table.style.map(figures.VERDICT_STYLES.__getitem__)
-style = style.map_index(lambda name: bold[name[1] == "."])
+style = style.map_index(lambda name: bold[name[2] == " "])
 wrapped = "white-space: normal; min-width: 13rem; text-align: left"
 style.set_table_styles([{"selector": "tbody th", "props": wrapped}])
 
