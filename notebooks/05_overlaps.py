@@ -18,15 +18,15 @@
 #
 # In this chapter:
 #
-# - The overlap of two layers is computed by hand in one line, and then with DADApy.
-# - Consecutive layers are compared by the neighbours they share: Fig. 2 of the paper.
+# - the overlap of two layers is computed by hand in one line, and then with DADApy;
+# - consecutive layers are compared by the neighbours they share: Fig. 2 of the paper;
 
 # %% [markdown] tags=["only-labels"]
-# - Every layer is compared with the labels: Fig. 4. So are the controls of the run, as far as there
-#   are any: the input itself, and networks of random weights.
-# - The layer that the ID profile singles out, without labels, is scored against other choices that
-#   need no labels either, and against what the input has already.
-# - The ID and the overlap with labels are held against each other over the layers.
+# - every layer is compared with the labels: Fig. 4. So are the controls of the run, as far as there
+#   are any: the input itself, and networks of random weights;
+# - the layer that the ID profile singles out, without labels, is scored against other choices that
+#   need no labels either, and against what the input has already;
+# - the ID and the overlap with labels are held against each other over the layers.
 
 # %% tags=["parameters"]
 run = "igpt-mini"  # | Name of the run.

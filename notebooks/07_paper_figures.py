@@ -282,8 +282,8 @@ io.note_facts(scored=len(scored) > 0)
 
 # %% [markdown] tags=["only-scored"]
 # The runs' own chapters also ask what a choice keeps of the best accuracy of the nearest
-# neighbour's label, and of the best accuracy of a linear classifier. Those shares, for the choices
-# that take a layer, and for the input, which is none:
+# neighbour's label, and of the best accuracy of a linear classifier. These shares, for the choices
+# that take a layer; below them, for comparison, those of the input and of untrained networks:
 
 # %% tags=["only-scored"]
 measures = {

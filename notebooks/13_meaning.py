@@ -19,12 +19,12 @@
 #
 # In this chapter:
 #
-# - The correlation of intrinsic dimension and label overlap over the layers is put together for
-#   every network and data set, published or measured here.
-# - A hypothesis about its sign, and the tests that could refute it, are stated before any result.
-# - Other labels of the same samples are asked for, because one network has one profile and any
-#   number of label overlaps.
-# - Three choices of a layer stand side by side on every case: highest dimension, least dimension
+# - the correlation of intrinsic dimension and label overlap over the layers is put together for
+#   every network and data set, published or measured here;
+# - a hypothesis about its sign, and the tests that could refute it, are stated before any result;
+# - other labels of the same samples are asked for, because one network has one profile and any
+#   number of label overlaps;
+# - three choices of a layer stand side by side on every case: highest dimension, least dimension
 #   after it, and the middle of the network.
 
 # %% tags=["parameters"]
