@@ -165,9 +165,13 @@ def readings(fact: pd.Series, parameters: Mapping) -> list[int]:
     # The last step is the network of the run, whose cloud is there if it has the same samples.
     known = [checkpoint] if few == fact.samples else []
     reads += [few for name in checkpoints.values() if name not in known]
-    places = len(_value(parameters, "11", "sites", [])) * len(_value(parameters, "11", "pools", []))
-    few = _samples(fact, _value(parameters, "11", "n_per_class", 0))
-    return reads + [few] * places
+    # Places under the first pooling, and the other poolings at the first place. The first of all is
+    # the network as other chapters read it, whose cloud is there if it has the same samples.
+    places = len(_value(parameters, "11", "sites", [])) + len(_value(parameters, "11", "pools", []))
+    samples = _samples(fact, _value(parameters, "11", "n_per_class", 0))
+    in_training = checkpoint in checkpoints.values() and samples == few
+    there = samples == fact.samples or in_training
+    return reads + [samples] * max(0, places - (2 if there else 1))
 
 
 def _samples(fact: pd.Series, per_class: int) -> int:

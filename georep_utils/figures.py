@@ -94,6 +94,7 @@ CONTROL_STYLES = {  # colour, line, marker
 }
 INPUT_STYLES = [("#4d9221", ":"), ("#8c6bb1", "-."), ("#33333b", "-")]
 INPUT_COLOURS = ["#b5651d", "#7b3fa0"]
+OF_INPUT = "input: "  # how the names of such curves begin
 THRESHOLD = "#27d3c3"
 VERDICT_STYLES = {  # of cells in a table; readable on light and on dark pages
     "yes": "background-color: #cfe8cf; color: #123a16",
@@ -455,12 +456,14 @@ def _curve(
         axis.fill_between(depth, value - error, value + error, color=colour, alpha=0.18, lw=0)
 
 
-def _points(axis: Axes, depth, value, error, *, colour: str, label: str, marker: str) -> None:
+def _points(
+    axis: Axes, depth, value, error, *, colour: str, label: str, marker: str, hollow: bool = False
+) -> None:
     """Values at a few layers, not joined: between them nothing was measured."""
     error = None if error is None else np.nan_to_num(np.asarray(error, float))
-    axis.errorbar(
-        depth, value, error, color=colour, linestyle="", marker=marker, label=_text(label)
-    )
+    look = {"color": colour, "linestyle": "", "marker": marker, "label": _text(label)}
+    inside = "white" if hollow else colour
+    axis.errorbar(depth, value, error, markerfacecolor=inside, **look)
 
 
 def _mark_layer(axis: Axes, depth: float, label: str, low: float, high: float) -> None:
@@ -864,7 +867,7 @@ def plateau_bias(diagnostics: pd.DataFrame, max_bias: float, note: str = "") -> 
     axis = axes[0, 0]
     picture = _layer_scale_map(axis, table, norm=ends, cmap="magma")
     bar = figure.colorbar(picture, ax=axis, pad=0.01)
-    bar.set_label("bias that the scale test allows")
+    bar.set_label("how far the ID may be off, as a share of it")
     bar.set_ticks(ticks, labels=[_plain(tick) for tick in ticks], minor=False)
     bar.ax.minorticks_off()
     bar.ax.axhline(max_bias, color=THRESHOLD, lw=3)
@@ -1169,7 +1172,7 @@ def training_dynamics(
     if baselines is not None:
         for axis, column in zip(figure.axes, ["id", "label_overlap"], strict=False):
             _levels(axis, baselines.baseline, baselines[column])
-            _legend(axis)
+            _legend_of_levels(axis)
     return _note(figure, note)
 
 
@@ -1203,7 +1206,7 @@ def listening_places(
     figure = _id_and_overlap(cases, styles, label_k, "read at, pooled by")
     if baselines is not None:
         _levels(figure.axes[1], baselines.baseline, baselines.overlap)
-        _legend(figure.axes[1])
+        _legend_of_levels(figure.axes[1])
     return _note(figure, note)
 
 
@@ -1248,7 +1251,9 @@ def _id_and_overlap(cases, styles: list[dict], label_k: int, title: str) -> Figu
         _from_zero(axes[0, 1], _label_overlap_name(label_k), 1)
     for axis in axes[0]:
         _depth_axis(axis)
-    _legend_above(figure, *axes[0, 0].get_legend_handles_labels(), title, 5)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    longest = max(len(label) for label in labels)
+    _legend_above(figure, handles, labels, title, 5 if longest < 14 else 3)
     return figure
 
 
@@ -1386,8 +1391,16 @@ def _levels(axis: Axes, names: Sequence[str], values: Sequence[float], ending: s
             color=INPUT_COLOURS[i % len(INPUT_COLOURS)],
             linestyle=":",
             marker=MARKERS[(i + 3) % len(MARKERS)],
-            label=_text(f"input: {name}{ending}"),
+            label=_text(f"{OF_INPUT}{name}{ending}"),
         )
+
+
+def _legend_of_levels(axis: Axes) -> None:
+    """Name what the input reaches; the curves have a legend above all panels."""
+    keys = zip(*axis.get_legend_handles_labels(), strict=True)
+    levels = [(handle, label) for handle, label in keys if label.startswith(OF_INPUT)]
+    if levels:
+        _legend_above(axis, *zip(*levels, strict=True), "", 1)
 
 
 @_keeps_tables
@@ -1568,38 +1581,21 @@ def _mark_choice(axis: Axes, part: pd.DataFrame, depth: float, shade: str) -> No
 
 
 @_keeps_tables
-def consecutive_by_run(following: pd.DataFrame, k: int, deeper_k: int, note: str = "") -> Figure:
-    """Overlap of each layer with the next: every run for two k; the first run for every k.
+def consecutive_by_run(following: pd.DataFrame, note: str = "") -> Figure:
+    """Overlap of each layer with the next, a panel a run, a curve a number of neighbours.
 
     Parameters
     ----------
     following : DataFrame
         Columns model, k, depth, value, error.
     """
-    figure, axes = _panels(1, 2, height=3.9, sharey=True)
-    for i, (model, part) in enumerate(following.groupby("model", sort=False)):
-        for number, line, hollow in [(k, "-", False), (deeper_k, "--", True)]:
-            rows = part[part.k == number]
-            _curve(
-                axes[0, 0],
-                rows.depth,
-                rows.value,
-                rows.error,
-                colour=colour(model),
-                label=f"{model}, k = {number}",
-                line=line,
-                marker=MARKERS[i % len(MARKERS)],
-                hollow=hollow,
-                order=i,
-            )
-    first = following.model.iloc[0] if len(following) else ""
-    every = following[following.model == first]
-    _curves_by_k(axes[0, 1], every, sorted(every.k.unique()), "value")
-    for axis in axes[0]:
+    runs = list(following.groupby("model", sort=False))
+    figure, axes = _panel_for_each(len(runs), height=3.2)
+    for axis, (run, part) in zip(axes, runs, strict=True):
+        _curves_by_k(axis, part, sorted(part.k.unique()), "value")
         _depth_axis(axis)
-    _from_zero(axes[0, 0], r"overlap with the next  $\chi^{l,l+1}_k$", 1.03)
-    _legend(axes[0, 0], "every run")
-    _legend(axes[0, 1], f"{_text(first)}, every k", columns=2)
+        _from_zero(axis, r"overlap with the next  $\chi^{l,l+1}_k$", 1.03)
+        _legend(axis, _text(run), columns=2)
     return _note(figure, note)
 
 
@@ -1691,12 +1687,15 @@ def relations(table: pd.DataFrame, note: str = "") -> Figure:
 
 
 def _panel_for_each(n: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with `n` panels, two a row."""
+    """A figure with `n` panels, two a row; where one is left over, it takes the whole last row."""
     columns = 1 if n < 2 else 2
     figure, axes = _panels(-(-max(n, 1) // columns), columns, height=height)
+    panels = list(axes.flat[:n])
     for axis in axes.flat[n:]:
-        axis.set_axis_off()
-    return figure, list(axes.flat[:n])
+        axis.remove()
+        if panels:
+            panels[-1].set_subplotspec(axis.get_gridspec()[-1, :])
+    return figure, panels
 
 
 # ------------------------------------------------------------------------------------ controls (08)
@@ -1955,7 +1954,7 @@ def _run_with_untrained(axis: Axes, run: str, curve: pd.DataFrame, band: pd.Data
             inside.high.astype(float),
             color=GREY,
             alpha=0.45,
-            lw=0,
+            lw=1.5,  # a single network may have no width: its band is this line
             label="untrained",
         )
 
@@ -1989,25 +1988,26 @@ def id_against_samples(table: pd.DataFrame, note: str = "") -> Figure:
     table : DataFrame
         Columns run, place (which layer), n_points, id, id_err.
     """
-    figure, axes = _panels(height=3.8)
-    axis = axes[0, 0]
+    runs = list(table.groupby("run", sort=False))
     lines = {place: LINES[i % len(LINES)] for i, place in enumerate(table.place.unique())}
-    markers = {run: MARKERS[i % len(MARKERS)] for i, run in enumerate(table.run.unique())}
-    for (run, place), part in table.groupby(["run", "place"], sort=False):
-        axis.errorbar(
-            part.n_points,
-            part.id,
-            part.id_err,
-            color=colour(run),
-            linestyle=lines[place],
-            marker=markers[run],
-            capsize=2,
-            label=f"{_text(run)}, {place}",
-        )
-    _plain_log_axis(axis, "x", sorted(table.n_points.unique()))
-    _from_zero(axis, ID_LABEL)
-    axis.set_xlabel("number of points")
-    _legend(axis, columns=2)
+    markers = {place: MARKERS[i % len(MARKERS)] for i, place in enumerate(table.place.unique())}
+    figure, axes = _panel_for_each(len(runs), height=3.2)
+    for axis, (run, rows) in zip(axes, runs, strict=True):
+        for place, part in rows.groupby("place", sort=False):
+            axis.errorbar(
+                part.n_points,
+                part.id,
+                part.id_err,
+                color=colour(run),
+                linestyle=lines[place],
+                marker=markers[place],
+                capsize=2,
+                label=_text(place),
+            )
+        _plain_log_axis(axis, "x", sorted(rows.n_points.unique()))
+        _from_zero(axis, ID_LABEL)
+        axis.set_xlabel("number of points")
+        _legend(axis, _text(run), columns=2)
     return _note(figure, note)
 
 
@@ -2480,12 +2480,12 @@ def chosen_runs(curves: pd.DataFrame, k: int, note: str = "") -> Figure:
             style = {"colour": CONTRAST[i % len(CONTRAST)], "marker": MARKERS[i % len(MARKERS)]}
             label = f"{model}, {source}"
             depth = part.layer / part.n_blocks
+            style |= {"label": label, "hollow": not measured}
             if len(part) < part.n_blocks.iloc[0] / 2:
-                _points(axis, depth, part.value, part.error, label=label, **style)
+                _points(axis, depth, part.value, part.error, **style)
             else:
                 line = "-" if measured else "--"
-                more = {"line": line, "hollow": not measured, "order": i}
-                _curve(axis, depth, part.value, part.error, label=label, **style, **more)
+                _curve(axis, depth, part.value, part.error, line=line, order=i, **style)
         _from_zero(axis, names[quantity])
         _depth_axis(axis, "relative depth")
         _legend(axis)

@@ -203,9 +203,9 @@ io.note_facts(several_untrained=untrained_control and control_seeds > 1)
 # Even a network of random weights turns samples into points whose neighbours have something in
 # common, because the samples do. So a profile means something only beside that of an *untrained*
 # network of the same sizes, on the same samples. Whatever both have is due to the architecture and
-# the data; only the difference is due to training. One draw of random weights is one accident,
-# so we take several (`control_seeds`): how far they differ says which differences from the trained
-# network count.
+# the data; only the difference is due to training. One draw of random weights is one accident.
+# `control_seeds` says how many draws a run takes; with several, how far they differ says which
+# differences from the trained network count.
 
 # %% tags=["only-untrained"]
 controls = {}
@@ -348,11 +348,12 @@ glue("most", float(inside.max()), display=False)
 look.iloc[:: max(1, len(look) // 8)].round(2)
 
 # %% [markdown]
-# (At most 2,000 samples are used here.) The participation ratio is a *linear* count. A sheet of two
-# dimensions that is rolled up varies in three directions; a cloud that is long in one direction has
-# a ratio near 1 however many dimensions its thickness has. So it is neither an upper nor a lower
-# bound of the intrinsic dimension of the next chapters. The two answer different questions: how
-# many axes does the cloud fill as a whole, and how many numbers tell a point from its neighbours?
+# (At most 2,000 samples are used here, and not every layer is listed.) The participation ratio is a
+# *linear* count. A sheet of two dimensions that is rolled up varies in three directions; a cloud
+# that is long in one direction has a ratio near 1 however many dimensions its thickness has. So it
+# is neither an upper nor a lower bound of the intrinsic dimension of the next chapters. The two
+# answer different questions: how many axes does the cloud fill as a whole, and how many numbers
+# tell a point from its neighbours?
 #
 # ## What we saw
 #
@@ -373,4 +374,4 @@ look.iloc[:: max(1, len(look) // 8)].round(2)
 
 # %% [markdown]
 # - The participation ratio lies between {glue:text}`fewest:.1f` and {glue:text}`most:.1f`,
-#   depending on the layer.
+#   depending on the layer; all layers count here.

@@ -319,7 +319,8 @@ chosen.profile.head().round(3)
 #
 # of the estimate. The slope $b$ is taken over the octaves around the scale. Where `id_sys` exceeds
 # the statistical error, a value must not be quoted without its scale; where it is as large as the
-# ID, nothing is known about a limit at small distances.
+# ID, nothing is known about a limit at small distances. `certified` tells whether the value stands
+# without its scale; only the rule `auto` gives such certificates, and they are explained below.
 #
 # ### Errors that all layers share
 #
@@ -340,7 +341,8 @@ joint = profiles.replicates(trained, chosen, labels, **kept, **options)
 io.note_facts(joint_errors=joint.values is not None)
 
 # %% [markdown] tags=["only-joint_errors"]
-# The readings of the example layer in both halves of the first divisions:
+# The readings of the example layer ({glue:text}`example-layer`) in both halves of the first
+# divisions:
 
 # %% tags=["only-joint_errors"]
 i = measured.index(layer)
@@ -395,7 +397,7 @@ steps = np.sqrt(independent - 2 * np.diag(covariance, 1))
 # ### How much hangs on the rule
 #
 # The other rules show how much hangs on the choice. Their errors are their own, over repetitions or
-# of the likelihood.
+# of the likelihood. The means over the layers, without the output:
 
 # %%
 profiles_read = {rule: read.profile for rule, read in selections.items()}
@@ -404,21 +406,22 @@ by_rule = pd.concat(profiles_read, names=["rule"]).reset_index("rule")
 by_rule["depth"] = by_rule.layer / n_blocks
 
 # %%
-by_rule.groupby("rule", sort=False)[["scale", "id", "id_err", "id_sys"]].mean().round(2)
+inner = by_rule[by_rule.layer <= n_blocks]
+inner.groupby("rule", sort=False)[["scale", "id", "id_err", "id_sys"]].mean().round(2)
 
 # %% mystnb={"figure": {"name": "{{run}}-fig-rules", "caption": "Left: the ID profile under each of the rules that this run can serve. The height depends on the rule; compare the shapes. Bands are one standard error, and don't contain the choice of the scale. Right: what the dependence on scale leaves open, as a share of the ID. At 1 the number may be off by its own size."}, "image": {"alt": "ID profiles against relative depth, one a rule, and beside them their relative systematic errors"}}
 figures.scale_rules(by_rule, note=made_from)
 
 # %% [markdown]
-# Two numbers sum the left panel of {numref}`{{run}}-fig-rules` up. The correlation over layers says
-# how alike the shapes are, and the ratio of the highest to the lowest reading of one layer how
-# different the heights.
+# Two numbers sum the left panel of {numref}`{{run}}-fig-rules` up, both without the output. The
+# correlation over layers says how alike the shapes are, and the ratio of the highest to the lowest
+# reading of one layer how different the heights.
 
 # %%
-readings = by_rule.pivot(index="layer", columns="rule", values="id")
+readings = inner.pivot(index="layer", columns="rule", values="id")
 shapes = readings.corr()[scale_rule].drop(scale_rule)
 heights = readings.max(axis=1) / readings.min(axis=1)
-shapes.round(3).to_frame("correlation")
+shapes.round(3).to_frame(f"correlation with {scale_rule}")
 
 # %% tags=["hide-input"]
 io.note_facts(auto_read="auto" in selections, small_ranks="gride_small_k" in selections)
@@ -578,7 +581,8 @@ without_near = profiles.read_at_scale(whole[copies.kept], chosen, **options)
 # %% [markdown]
 # It removes {glue:text}`n-near` of {glue:text}`n-points:,` points, where evenly spread ones would
 # have about {glue:text}`near-chance:.0f`. The layer is read as {glue:text}`with-near:.2f` with
-# these points and as {glue:text}`without-near:.2f` without them.
+# these points and as {glue:text}`without-near:.2f` without them. (Other random subsets than those
+# of the profile are read here, so that the first of these values need not be the profile's.)
 
 # %% [markdown]
 # ## The profile and its controls
@@ -882,7 +886,7 @@ numbers = {
     "example-low": float(example.min()),
     "shape": float(shapes.min()),
     "height": float(heights.max()),
-    "rules-sys": float((profile.id_sys / profile.id).median()),
+    "rules-sys": float((by_layer.id_sys / by_layer.id).loc[:n_blocks].median()),
     "abide-points": min(n, checks.ABIDE_POINTS),
     "abide-fits": int((abide.p >= 0.05).sum()),
     "abide-read": len(abide),
@@ -965,13 +969,14 @@ for name in ("first_distance", "norm", "Gaussian, same covariance"):
 #   {glue:text}`example-high:.1f`: *the* dimension of a layer does not exist, only a dimension at a
 #   scale. The systematic error that this leaves is {glue:text}`rules-sys:.0%` of the ID, as a
 #   median over the layers, by *{glue:text}`scale-rule`*.
-# - **The rules.** The profiles by the other rules correlate with that of
-#   *{glue:text}`scale-rule`* at {glue:text}`shape:.2f` or more. Readings of one layer differ by a
-#   factor of up to {glue:text}`height:.2f` between the rules. ABIDE's number describes the points
-#   ($p$ of 0.05 or more) in {glue:text}`abide-fits` of {glue:text}`abide-read` layers.
-# - **The ceiling.** The highest reading of the profile is that of a Gaussian cloud of about
-#   {glue:text}`like-gaussian:.0f` dimensions, or of more where that is the largest tried
-#   ({glue:text}`ceiling-last`).
+# - **The rules.** Of the profiles by the other rules, the one that agrees least with that of
+#   *{glue:text}`scale-rule`* has a correlation of {glue:text}`shape:.3f` with it. Readings of one
+#   layer differ by a factor of up to {glue:text}`height:.2f` between the rules. ABIDE's number
+#   describes the points ($p$ of 0.05 or more) in {glue:text}`abide-fits` of
+#   {glue:text}`abide-read` layers.
+# - **The ceiling.** A Gaussian cloud of about {glue:text}`like-gaussian:.0f` dimensions is read as
+#   high as the highest layer of the profile. (At {glue:text}`ceiling-last`, the largest that was
+#   tried, this would be a lower limit.)
 # - **The law.** The ratios of all points depart from the Pareto law, by the test at 0.05, in
 #   {glue:text}`n-gap` of {glue:text}`n-measured` layers; chance alone would give one in twenty.
 # - **The profile.** At $N/n$ = {glue:text}`scale:.3g` the ID is {glue:text}`first-id:.1f` at layer
@@ -999,14 +1004,14 @@ for name in ("first_distance", "norm", "Gaussian, same covariance"):
 #   {glue:text}`visible:.0%` of the ID and more.
 
 # %% [markdown] tags=["only-untrained"]
-# - **Training.** The untrained networks lie between {glue:text}`untrained-low:.1f` and
-#   {glue:text}`untrained-high:.1f`. Of the {glue:text}`in-common` layers up to the final norm that
-#   both have, the trained network lies below their band in {glue:text}`below-band` and above it in
-#   {glue:text}`above-band`.
+# - **Training.** Untrained networks that were read: {glue:text}`n-untrained`. Their band goes from
+#   {glue:text}`untrained-low:.1f` to {glue:text}`untrained-high:.1f`. Of the
+#   {glue:text}`in-common` layers up to the final norm that are known of both, the trained network
+#   lies below the band in {glue:text}`below-band` and above it in {glue:text}`above-band`.
 
 # %% [markdown] tags=["only-input_read"]
-# - **The input.** Taken as *{glue:text}`input-name`* it has an ID of {glue:text}`input-id:.1f`, the
-#   highest of those compared. The network's is higher in {glue:text}`above-input` of
+# - **The input.** Taken as *{glue:text}`input-name`*, the form of highest ID, it is read as
+#   {glue:text}`input-id:.1f`. The network is read higher in {glue:text}`above-input` of
 #   {glue:text}`n-body` layers up to the final norm.
 
 # %% [markdown] tags=["only-comparable"]

@@ -18,15 +18,15 @@
 #
 # In this chapter:
 #
-# - The overlap of two layers is computed by hand in one line, and then with DADApy.
-# - Consecutive layers are compared by the neighbours they share: Fig. 2 of the paper.
+# - the overlap of two layers is computed by hand in one line, and then with DADApy;
+# - consecutive layers are compared by the neighbours they share: Fig. 2 of the paper;
 
 # %% [markdown] tags=["only-labels"]
-# - Every layer is compared with the labels: Fig. 4. So are the controls of the run, as far as there
-#   are any: the input itself, and networks of random weights.
-# - The layer that the ID profile singles out, without labels, is scored against other choices that
-#   need no labels either, and against what the input has already.
-# - The ID and the overlap with labels are held against each other over the layers.
+# - every layer is compared with the labels: Fig. 4. So are the controls of the run, as far as there
+#   are any: the input itself, and networks of random weights;
+# - the layer that the ID profile singles out, without labels, is scored against other choices that
+#   need no labels either, and against what the input has already;
+# - the ID and the overlap with labels are held against each other over the layers.
 
 # %% tags=["parameters"]
 run = "igpt-mini"  # | Name of the run.
@@ -379,13 +379,14 @@ figures.label_overlap(
 # Three things are worth a look in {numref}`{{run}}-fig-label-overlap`: how far the network rises
 # above its controls, if it does; whether the highest value lies inside the network or at its end;
 # and whether the curves for other $k$ have their highest value at the same depth. To put the last
-# into numbers, here is the correlation over layers of each curve of the right panel with the one
-# for the first $k$.
+# into numbers, here is the correlation over the layers up to the final norm of each curve of the
+# right panel with the one for the first $k$ of the left panel.
 
 # %% tags=["only-labels"]
 of_trained = by_label[by_label.network == "trained"]
-by_k = of_trained.pivot(index="layer", columns="k", values="overlap")
-by_k.corr()[label_k[0]].round(3)
+by_k = of_trained.pivot(index="layer", columns="k", values="overlap").loc[:n_blocks]
+alike = by_k.corr()[label_k[0]]
+alike.to_frame(f"correlation with k = {label_k[0]}").T.round(3)
 
 # %% [markdown] tags=["only-labels"]
 # ## The advice and its rivals
@@ -609,7 +610,7 @@ numbers = {
     "best-layer": int(of_layer.idxmax()),
     "best-depth": float(of_layer.idxmax() / n_blocks),
     "last": float(of_layer.iloc[-1]),
-    "shape": float(by_k.corr()[label_k[0]].min()),
+    "shape": float(alike.min()),
 }
 for name, value in numbers.items():
     glue(name, value, display=False)
@@ -618,7 +619,6 @@ for name, value in numbers.items():
 flat = by_label[(by_label.network != "trained") & (by_label.k == label_k[0])]
 tops = flat[flat.layer <= n_blocks].groupby("network").overlap.max()
 glue("untrained-best", float(tops.max()), display=False)
-glue("untrained-least", float(tops.min()), display=False)
 glue("n-untrained", len(tops), display=False)
 
 # %% tags=["hide-input", "only-labels", "only-input"]
@@ -681,13 +681,13 @@ glue("middle-share", float(middle_row.share), display=False)
 # - **Labels.** Of the {glue:text}`label-k` nearest neighbours, a share of {glue:text}`first:.2f`
 #   has the sample's own label at the first layer, and {glue:text}`last:.2f` at the final norm. The
 #   highest share is {glue:text}`best:.2f`, at layer {glue:text}`best-layer` (relative depth
-#   {glue:text}`best-depth:.2f`). Curves for other numbers of neighbours correlate with this one at
-#   {glue:text}`shape:.2f` or more.
+#   {glue:text}`best-depth:.2f`). Of the curves for other numbers of neighbours, the one that agrees
+#   least has a correlation of {glue:text}`shape:.3f` with this one.
 
 # %% [markdown] tags=["only-labels", "only-untrained"]
-# - **Training.** The best layers of the untrained networks ({glue:text}`n-untrained` of them) reach
-#   {glue:text}`untrained-least:.2f` to {glue:text}`untrained-best:.2f`, which they owe to the
-#   inputs and the architecture, not to training.
+# - **Training.** Untrained networks that were read: {glue:text}`n-untrained`. The best layer of any
+#   of them reaches {glue:text}`untrained-best:.2f`, which it owes to the inputs and the
+#   architecture, not to training.
 
 # %% [markdown] tags=["only-scored"]
 # - **The best set.** Layers that can't be told from the best one, itself included:
@@ -707,5 +707,5 @@ glue("middle-share", float(middle_row.share), display=False)
 #   on this run.
 
 # %% [markdown] tags=["only-related"]
-# - **ID and overlap.** Over the layers, the rank correlation of the two is {glue:text}`rho:.2f` (95
-#   % interval {glue:text}`rho-low:.2f` to {glue:text}`rho-high:.2f`).
+# - **ID and overlap.** Over the layers, the rank correlation of the two is {glue:text}`rho:.2f`,
+#   with a 95 % interval of {glue:text}`rho-low:.2f` to {glue:text}`rho-high:.2f`.

@@ -261,14 +261,13 @@ glue("last-overlap", float(last.best_overlap), display=False)
 #
 # ## What we saw
 #
-# - Training changes the *height* of the dimension. Over layers 0 to $L$ its mean is
-#   {glue:text}`first-mean_id:.1f` in the first checkpoint and {glue:text}`last-mean_id:.1f` in the
-#   last. That is a difference of {glue:text}`change:+.1f`, with a standard error of at most
-#   {glue:text}`change-error:.1f`. By the threshold of two errors the dimension of the last
-#   checkpoint is: {glue:text}`change-verdict`.
-# - It changes how much the layers differ. In the first checkpoint the dimension lies between
-#   {glue:text}`first-lowest_id:.1f` and {glue:text}`first-highest_id:.1f`, in the last between
-#   {glue:text}`last-lowest_id:.1f` and {glue:text}`last-highest_id:.1f`.
+# - The *height* of the dimension: over layers 0 to $L$ its mean is {glue:text}`first-mean_id:.2f`
+#   in the first checkpoint and {glue:text}`last-mean_id:.2f` in the last. That is a difference of
+#   {glue:text}`change:+.2f`, with a standard error of at most {glue:text}`change-error:.2f`. By the
+#   threshold of two errors the dimension of the last checkpoint is: {glue:text}`change-verdict`.
+# - How much the layers differ: in the first checkpoint the dimension lies between
+#   {glue:text}`first-lowest_id:.2f` and {glue:text}`first-highest_id:.2f`, in the last between
+#   {glue:text}`last-lowest_id:.2f` and {glue:text}`last-highest_id:.2f`.
 # - The input itself has a dimension of {glue:text}`input-id:.1f` by the same reading
 #   (*{glue:text}`input-id-name`*, the highest of those compared).
 # - Layers that can't be told from the highest one lie between relative depths

@@ -37,7 +37,6 @@ rules = {
     "igpt-large": "igpt_release",
 }  # | Scale rule by which a run is read; a run without one is read by its own.
 k = 10  # at least 1 | Neighbours of the overlaps.
-deeper_k = 30  # at least 1 | A second number of neighbours, for the overlap of layers.
 
 # %%
 from pathlib import Path
@@ -63,7 +62,8 @@ figures.use_style()
 archives = Path(released_dir)
 theirs = published.published_curves(archives if archives.is_dir() else None)
 theirs["depth"] = theirs.layer / theirs.n_blocks
-theirs.groupby(["source", "model", "quantity"], sort=False).size().unstack()
+counted = theirs.groupby(["source", "model", "quantity"], sort=False).size().unstack()
+counted.rename_axis(columns="numbers of")
 
 # %% [markdown]
 # A layer has its true number everywhere: 0 to $L-1$ are the inputs of the blocks after their first
@@ -112,10 +112,12 @@ io.note_facts(judged=len(of_runs) > 0, left_out=len(left_out) > 0)
 
 # %% tags=["hide-input"]
 layers = ["peak_layer", "layer", "low", "high"]
-shown = found.astype(dict.fromkeys(layers, "Int64")).round(3)
+shown = found.astype(dict.fromkeys(layers, "Int64"))
 glue("rule-version", str(found.version.iloc[0]), display=False)
 shown = shown.set_index(["by", "model"]).drop(columns=["depth", "version"])
-shown.astype(object).fillna("–")
+shown.style.format(
+    {"p_value": "{:.4f}", "visible": "{:.3f}"}, na_rep="–", escape="html"
+)
 
 # %% [markdown] tags=["only-left_out"]
 # These runs have curves in the figures below, and are not judged:
@@ -161,19 +163,19 @@ figures.theirs_and_ours(*dimensions, families, label, chosen, made_from)
 following = ours[ours.quantity == "consecutive_overlap"]
 inner = following[following.depth < 1].astype({"k": int})
 
-# %% tags=["hide-input", "only-measured"] mystnb={"figure": {"name": "{{run}}-fig-consecutive", "caption": "The paper's Fig. 2 for the runs of this book: neighbourhood overlap of each layer with the next against relative depth, with its standard error. Left: every run, for two numbers of neighbours. Right: the first run for every number that was stored; compare the shapes, not the heights."}, "image": {"alt": "Overlap of consecutive layers against relative depth for the runs of this book, and for several numbers of neighbours"}}
-figures.consecutive_by_run(following, k, deeper_k, made_from.splitlines()[1])
+# %% tags=["hide-input", "only-measured"] mystnb={"figure": {"name": "{{run}}-fig-consecutive", "caption": "The paper's Fig. 2 for the runs of this book: neighbourhood overlap of each layer with the next against relative depth, a panel a run, for every number of neighbours that was stored, with its standard error. Compare the shapes: more neighbours overlap more."}, "image": {"alt": "Overlap of consecutive layers against relative depth for the runs of this book, and for several numbers of neighbours"}}
+figures.consecutive_by_run(following, made_from.splitlines()[1])
 
 # %% [markdown] tags=["only-measured"]
 # The curves of {numref}`{{run}}-fig-consecutive` as three means a run, over the parts of the
-# network that the text distinguishes:
+# network that the text distinguishes; a dash where no layer lies in a part:
 
 # %% tags=["only-measured"]
 ends = [-0.01, 0.399, 0.899, 1]
 parts = pd.cut(inner.depth, ends, labels=["first 40 %", "next 50 %", "last 10 %"])
 means = inner.groupby(["model", "k", parts], observed=True).value.mean().unstack()
-means = means.rename_axis(columns="mean overlap with the next layer").round(3)
-means.astype(object).fillna("–")
+means = means.rename_axis(columns="mean overlap with the next layer")
+means.style.format("{:.3f}", na_rep="–", escape="html")
 
 # %% [markdown]
 # ## The paper's Fig. 3: over training
@@ -237,7 +239,7 @@ figures.advice_shares(shares, f"{made_from}; k = {k}")
 # %%
 by_model = shares.pivot(index="choice", columns=["by", "model"], values="share")
 order = shares.choice.drop_duplicates()
-by_model.reindex(order).round(3).astype(object).fillna("–")
+by_model.reindex(order).style.format("{:.3f}", na_rep="–", escape="html")
 
 # %% [markdown]
 # Over the published models. *chooses* counts those for which a choice takes a layer, and *in best
@@ -247,10 +249,15 @@ by_model.reindex(order).round(3).astype(object).fillna("–")
 # the best sets, on average over the models for which there is a choice.
 
 # %%
-over = advice.over_models(their_boards, their_rivals)
-over = over.rename(columns={"in_best_set": "in best set", "least_share": "least share"})
-over = over.rename(columns={"mean_share": "mean", "mean_share_or_random": "or random"})
-over.round(3).astype(object).fillna("–")
+in_words = {
+    "in_best_set": "in best set",
+    "least_share": "least share",
+    "mean_share": "mean",
+    "mean_share_or_random": "or random",
+}
+formats = {"models": "{:.0f}", "chooses": "{:.0f}", "in best set": "{:.1f}"}
+over = advice.over_models(their_boards, their_rivals).rename(columns=in_words)
+over.style.format(formats, precision=3, na_rep="–", escape="html")
 
 # %% [markdown]
 # Pair by pair: the share that the chosen layer keeps, less that of each rival, for the models where
@@ -259,26 +266,33 @@ over.round(3).astype(object).fillna("–")
 
 # %%
 pairs_of_paper = advice.paired(their_boards)
-pairs_of_paper.round(3).astype(object).fillna("–")
+pairs_of_paper.style.format(precision=3, na_rep="–", escape="html")
 
 # %% [markdown] tags=["only-judged"]
 # And on the runs of this book, each set of weights once. A choice that lies before the peak is none
 # of the layers that are drawn, so that its p can be zero.
 
 # %% tags=["only-judged"]
-advice.over_models(our_boards, our_rivals).round(3).astype(object).fillna("–")
+ours_over = advice.over_models(our_boards, our_rivals).rename(columns=in_words)
+ours_over.style.format(formats, precision=3, na_rep="–", escape="html")
 
 # %%
 scored = comparison.tables("scoreboard.csv", results)
 io.note_facts(scored=len(scored) > 0)
 
 # %% [markdown] tags=["only-scored"]
-# The runs' own chapters also ask what a choice keeps of the accuracy of the nearest neighbour and
-# of a linear classifier:
+# The runs' own chapters also ask what a choice keeps of the best accuracy of the nearest
+# neighbour's label, and of the best accuracy of a linear classifier. These shares, for the choices
+# that take a layer; below them, for comparison, those of the input and of untrained networks:
 
 # %% tags=["only-scored"]
-about = ["n_blocks", "scale_rule"]
-scored.drop(columns=about).set_index(["run", "n_samples", "choice"]).round(3)
+measures = {
+    "share": "label overlap",
+    "accuracy_share": "nearest neighbour",
+    "probe_share": "classifier",
+}
+kept = scored.set_index(["run", "choice"])[list(measures)].dropna(how="all")
+kept.rename(columns=measures).style.format(precision=3, na_rep="–", escape="html")
 
 # %% [markdown]
 # Three cautions. The three sizes of a family were trained on the same data and are not independent,
@@ -302,7 +316,8 @@ related = evidence.relations(of_paper + of_runs, k)
 figures.relations(related, f"{made_from}; k = {k}")
 
 # %%
-related.set_index(["by", "model"]).round(2).astype(object).fillna("–")
+counted = related.set_index(["by", "model"]).astype({"n_layers": int})
+counted.style.format(precision=2, na_rep="–", escape="html")
 
 # %% tags=["hide-input"]
 rule = over.loc[advice.RULE]
@@ -337,8 +352,8 @@ glue("ours-chooses", int(ours_found.layer.notna().sum()), display=False)
 #   the network is always there; it is in the best set for {glue:text}`middle-best` of
 #   {glue:text}`middle-models` (p = {glue:text}`middle-p:.3f`).
 # - Chosen layer less middle, where both exist: {glue:text}`pair-difference:.3f` of the best
-#   overlap (p = {glue:text}`pair-p:.2f`).
+#   overlap (p = {glue:text}`pair-p:.3f`).
 
 # %% [markdown] tags=["only-judged"]
 # - On the runs of this book {glue:text}`ours-chooses` of {glue:text}`ours-profiles` profiles single
-#   out a layer. Whoever follows the advice on another one is left without a layer.
+#   out a layer. On the others the advice names none.

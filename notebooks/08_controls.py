@@ -186,7 +186,8 @@ too_far.apply(pd.Series.first_valid_index).rename("off from dimension").to_frame
 # ## The number of features, without noise and with it
 #
 # A network's width is no part of what should be measured. Without noise this is so: a ball that is
-# rotated into more and more features keeps its distances, hence its estimates.
+# rotated into more and more features keeps its distances, hence its estimates. This one has
+# {glue:text}`embedded-truth` dimensions:
 
 # %%
 rows = {}
@@ -199,8 +200,8 @@ embedded.round(2)
 # With noise it is not. Independent noise of deviation $\sigma$ in each of $D$ features moves a
 # point by about $\sigma\sqrt{D}$. So the same small $\sigma$ makes a cloud of $D$ dimensions around
 # every point, which grows with the number of features. Once it is nearly as large as the distance
-# between neighbours, an estimate counts directions of noise. Here is a ball of lower dimension, by
-# TwoNN on all points, without noise and with it:
+# between neighbours, an estimate counts directions of noise. Here is a ball of
+# {glue:text}`noisy-truth` dimensions.
 
 
 # %%
@@ -346,11 +347,11 @@ sets.style.format("{:.2%}", subset=["from", "to", "below"])
 
 # %% [markdown]
 # Whether that shows the aim of {glue:text}`aim:.0%` at most is a plain question: is the bound below
-# it? {glue:text}`aim-shown`. Without a single error it takes {glue:text}`needed` certificates to
-# show that, and the table has {glue:text}`n-certified`. It is a part of the run that the script
-# makes, which takes hours where other work is done beside it. Certificates of low dimension are the
-# most, so the share is that of such a mixture of clouds and no property of the rule alone. The
-# wrong ones themselves:
+# it? {glue:text}`aim-shown`. Without a single error it takes {glue:text}`certificates-needed`
+# certificates to show that, and the table has {glue:text}`n-certified`. It is a part of the run
+# that the script makes, which takes hours where other work is done beside it. Certificates of low
+# dimension are the most, so the share is that of such a mixture of clouds and no property of the
+# rule alone. The wrong ones themselves, or an empty table:
 
 # %%
 many[many.wrong][["cloud", "points", "dimension", "scale", "id"]]
@@ -635,16 +636,16 @@ figures.operating_curve(false, power, alpha, note)
 # errs on the side of silence, and what it misses on the right is the price. A plateau is the harder
 # case: to show that nothing changes by more than the prominence takes smaller errors than to show
 # that something does. A reported layer also comes with a confidence set of layers; for a minimum
-# the true layer lies in it in {glue:text}`covered:.0%` of the findings, or more, in every cell of
-# the table where the rule knows the correlation of its errors.
+# the true layer lies in it in {glue:text}`covered:.0%` of the findings in the worst cell of the
+# table where the rule knows the correlation of its errors.
 
 # %% [markdown]
 # ### What a given error lets one see
 #
-# Turned round: with errors of a given size, how deep must a minimum be to be seen? Nine times in
-# ten is a common demand. The depth of a minimum is the share of the peak's ID by which it lies
-# below the peak, as in {numref}`{{run}}-fig-known-profiles`, right. Differences below the
-# prominence, {glue:text}`prominence:.0%`, are never counted, whatever their errors.
+# Turned round: with an error of {glue:text}`error:.0%` on each ID, how deep must a minimum be to be
+# seen? Nine times in ten is a common demand. The depth of a minimum is the share of the peak's ID
+# by which it lies below the peak, as in {numref}`{{run}}-fig-known-profiles`, right. Differences
+# below the prominence, {glue:text}`prominence:.0%`, are never counted, whatever their errors.
 
 
 # %%
@@ -687,12 +688,15 @@ limits.style.format("{:.0%}")
 # above all. Both are smooth, and two smooth curves are often alike, or opposed, without having
 # anything to do with each other: seven layers of two humps may be nothing but a rise and a fall.
 # The interval counts how many independent layers a pair is worth {cite}`bartlett1935`, and below
-# {glue:text}`needed:.1f` it is all of -1 to 1: *not testable*. `benchmarks/relation_coverage.py`
-# draws pairs of independent curves and counts how often the interval holds zero. It should do so in
-# 95 of 100 pairs:
+# {glue:text}`least-effective:.1f` it is all of -1 to 1: *not testable*.
+# `benchmarks/relation_coverage.py` draws pairs of independent curves and counts how often the
+# interval holds zero. It should do so in 95 of 100 pairs. *Smooth* and *rough* curves are alike
+# over so many layers, without kinks and with them; a *hump* is a single one, of any place and
+# width:
 
 # %%
 pairs = io.read_table(coverage)
+pairs["curves"] = pairs.curves.str.replace(", 1 layers", ", 1 layer")
 pairs.pivot(index="curves", columns="layers", values="covered").round(3)
 
 # %% [markdown]
@@ -709,17 +713,18 @@ shares.round(2)
 #
 # The same rule on the six profiles of the paper. They come without errors for each layer, so that
 # the scatter between neighbouring layers serves: it is one relative error for the whole profile.
+# No layer has less than the error of reading its figure.
 
 # %%
 readings = io.read_table(published.READINGS)
 readings = readings[readings.quantity == "intrinsic_dimension"]
-readings = readings.rename(columns={"value": "id"})
+readings = readings.rename(columns={"value": "id", "reading_error": "id_err"})
 
 
 # %%
 def choice(model, prominence=PROMINENCE):
     """What the rule says of a published profile."""
-    curve = readings[readings.model == model][["layer", "id"]]
+    curve = readings[readings.model == model][["layer", "id", "id_err"]]
     blocks = published.N_BLOCKS[model]
     return semantic_layer(curve, prominence, alpha, n_blocks=blocks, scatter=True)
 
@@ -776,6 +781,7 @@ numbers = {
     "spread-text": spread.paper_text.max(),
     "spread-release": spread.igpt_release.max(),
     "width-change": (embedded.max() / embedded.min() - 1).max(),
+    "embedded-truth": embedded_dimension,
     "noisy-truth": noisy_dimension,
     "noisy-narrow": noisy["with noise"].iloc[0],
     "noisy-wide": noisy["with noise"].iloc[-1],
@@ -787,7 +793,7 @@ numbers = {
     "n-wrong": sets.loc["validation", "wrong"],
     "wrong-bound": sets.loc["validation", "below"],
     "aim": aim,
-    "needed": int(np.ceil(np.log(0.05) / np.log(1 - aim))),
+    "certificates-needed": int(np.ceil(np.log(0.05) / np.log(1 - aim))),
     "aim-shown": answers[bool(sets.loc["validation", "below"] < aim)],
     "highest-right": many.dimension[many.certified & ~many.wrong].max(),
     "mixtures": (many.family == "mixture").sum(),
@@ -818,7 +824,7 @@ numbers |= {
     "covered": curves.covered[is_told].min(),
     "not-told": by_told.xs(False, level="has_feature")[0.9, 0.0],
     "told": by_told.xs(False, level="has_feature")[0.9, 0.9],
-    "needed": advice.MIN_EFFECTIVE,
+    "least-effective": advice.MIN_EFFECTIVE,
     "least-covered": pairs.covered.min(),
     "layers-few": pairs.layers.min(),
     "layers-many": pairs.layers.max(),
@@ -839,9 +845,9 @@ for name, value in numbers.items():
 #   are read as {glue:text}`ball-low:.0%` to {glue:text}`ball-high:.0%` of their dimension,
 #   depending on the rule. On clouds with a boundary an estimate that large is a lower bound.
 # - **Is a ball of larger dimension read as larger by every rule?** {glue:text}`order-kept`, on the
-#   mean of its clouds. Balls of one dimension scatter by {glue:text}`spread-text:.1%` at most under
-#   `paper_text` and by {glue:text}`spread-release:.1%` under `igpt_release`, which keeps fewer
-#   points.
+#   mean of its clouds. Balls of the same dimension scatter by {glue:text}`spread-text:.1%` at most
+#   under `paper_text` and by {glue:text}`spread-release:.1%` under `igpt_release`, which keeps
+#   fewer points.
 # - **The number of features** changes estimates by {glue:text}`width-change:.1%` at most where
 #   there is no noise. With a little noise in every feature a ball of dimension
 #   {glue:text}`noisy-truth` is read as {glue:text}`noisy-narrow:.1f` with the fewest and as
@@ -860,8 +866,8 @@ for name, value in numbers.items():
 #   {glue:text}`aim-shown`. The highest dimension that it certifies rightly is
 #   {glue:text}`highest-right:.0f`; of the {glue:text}`mixtures` mixtures of two large parts it
 #   certifies {glue:text}`mixtures-certified`, but a small part escapes it. Of the
-#   {glue:text}`n-manifolds` manifolds above it certifies {glue:text}`manifold-certified`, of these
-#   {glue:text}`manifold-right` rightly; of {glue:text}`n-gaussians` full-rank Gaussians
+#   {glue:text}`n-manifolds` manifolds above it certifies {glue:text}`manifold-certified`
+#   ({glue:text}`manifold-right` rightly), and of {glue:text}`n-gaussians` full-rank Gaussians
 #   {glue:text}`gaussian-certified`.
 # - **Error bars** from balanced halves are {glue:text}`halves-low:.2f` to
 #   {glue:text}`halves-high:.2f` times the true spread in eight of ten cases; the textbook's

@@ -96,7 +96,7 @@ wrapped = {
 def coloured(by):
     """The table of the networks of one side, with words and colours."""
     shown = table[by].style.map(figures.VERDICT_STYLES.__getitem__)
-    shown = shown.map_index(lambda name: looks[name[1] == "."])
+    shown = shown.map_index(lambda name: looks[name[2] == " "])
     return shown.format_index(escape="html", axis=1).set_table_styles([wrapped])
 
 
@@ -238,7 +238,8 @@ for one in published_networks:
     independent, alike = one.profile().found, found_if_alike(one, rho)
     rows[one.model] = [independent.kind, independent.layer, alike.kind, alike.layer]
 kinds = ["independent", "layer", "correlated", "layer if correlated"]
-pd.DataFrame.from_dict(rows, "index", columns=kinds).astype(object).fillna("–")
+table = pd.DataFrame.from_dict(rows, "index", columns=kinds)
+table.style.format("{:.0f}", [kinds[1], kinds[3]], na_rep="–", escape="html")
 
 # %% tags=["hide-input", "only-judged"]
 glue("rho", rho, display=False)
@@ -258,7 +259,7 @@ glue("n-found-lost", len(lost), display=False)
 #
 # {numref}`fig-first-page`, on the first page, has what findings 1 and 4 are about: the published
 # profiles, each panel on its own axis from zero, and runs of this book with their untrained
-# networks. It is drawn here.
+# networks. This chapter draws it for that page.
 
 # %% tags=["hide-input"]
 ours = comparison.curves(rules, results)
@@ -295,8 +296,9 @@ io.note_facts(baselines=len(baselines) > 0)
 # ## What the input knows
 #
 # A label overlap that rises through the network may only win back what averaging over the sequence
-# threw away. The network's own input is the measure: its pixels or words, compared as they are. A
-# negative *gained* says that no layer respects labels as well as the input does.
+# threw away. The network's own input is the measure: its pixels or words, compared as they are.
+# *Gained* is the best layer's overlap less the input's; hold it against the *error* of the latter.
+# Where it is negative, and not small against that, no layer respects labels as well as the input.
 
 # %% tags=["only-baselines"]
 of_labels = (ours.quantity == "label_overlap") & (ours.k == k)
@@ -371,8 +373,8 @@ io.write_table(paths.results / "reproduction.csv", compared)
 # A rule changes the height of a profile. If it changed the shape too, the paper's conclusions would
 # hang on it; {numref}`{{run}}-fig-rules` compares the shapes. Correlations are over layers 0 to $L$
 # with the rule that the paper's text names, `paper_text`; heights are ratios of the means. A smooth
-# rise and fall over a few dozen layers makes correlations high, so look also at the layer of the
-# peak.
+# rise and fall over a few dozen layers makes correlations high, so look also at where the ID is
+# highest.
 
 # %% tags=["only-measured"]
 profiles = comparison.tables("id_profile.csv", results)
@@ -412,21 +414,24 @@ places = [
 place = np.select(places, ["first layer", "highest", "final norm"], "other")
 at_places = halved.assign(place=place)[place != "other"]
 
-# %% tags=["hide-input", "only-measured"] mystnb={"figure": {"name": "{{run}}-fig-number", "caption": "Intrinsic dimension by TwoNN against the number of points, at three layers of every run, with the standard error over disjoint subsets. Where a curve still rises at its right end, the height depends on how many samples there were. Runs of one model with the same number of points should agree."}, "image": {"alt": "Intrinsic dimension against the number of points on a logarithmic axis, a curve for each run and layer"}}
+# %% tags=["hide-input", "only-measured"] mystnb={"figure": {"name": "{{run}}-fig-number", "caption": "Intrinsic dimension by TwoNN against the number of points, a panel a run, at three layers, with the standard error over disjoint subsets. Where a curve still rises at its right end, the height depends on how many samples there were. Runs of one model with the same number of points should agree."}, "image": {"alt": "Intrinsic dimension against the number of points on a logarithmic axis, a curve for each run and layer"}}
 figures.id_against_samples(
     at_places, f"TwoNN, nearest neighbours; measured here: {names}"
 )
 
 # %% [markdown] tags=["only-measured"]
-# What matters for the paper is whether the shape stays. The correlation over the layers of each
-# smaller number of points with all of them:
+# What matters for the paper is whether the shape stays. The correlation over the layers of the
+# profile of a half, a quarter and an eighth of the points with that of all of them:
 
 # %% tags=["only-measured"]
 shapes = {}
 for name, part in halved.groupby("run"):
-    ids = part.pivot(index="layer", columns="n_points", values="id")
-    shapes[name] = ids.corr()[ids.columns.max()]
-pd.DataFrame(shapes).T.rename_axis(index="run", columns="points").round(3).fillna("–")
+    ids = part.pivot(index="layer", columns="scale", values="id")
+    shapes[name] = ids.corr()[1].drop(1)
+shapes = pd.DataFrame(shapes).T.rename(columns="1/{:.0f}".format)
+shapes.rename_axis(index="run", columns="points").style.format(
+    "{:.3f}", na_rep="–", escape="html"
+)
 
 # %% tags=["hide-input"]
 for by, name in {evidence.PAPER: "theirs", evidence.BOOK: "ours"}.items():
@@ -453,6 +458,7 @@ for column, name in {"correlation": "alike", "height": "height"}.items():
 #   same weights are counted each; the table of findings above counts them once.
 
 # %% [markdown] tags=["only-measured"]
-# - The other scale rules give profiles that correlate with that of `paper_text` at
-#   {glue:text}`alike-low:.2f` or more, and read {glue:text}`height-low:.2f` to
-#   {glue:text}`height-high:.2f` times its height. A height means nothing without its scale.
+# - The other scale rules give profiles whose correlation with that of `paper_text` is
+#   {glue:text}`alike-low:.2f` for the run where they agree least, and read
+#   {glue:text}`height-low:.2f` to {glue:text}`height-high:.2f` times its height. A height means
+#   nothing without its scale.

@@ -312,8 +312,10 @@ glue("text-same", float(text.same_neighbours.min()), display=False)
 # %% [markdown]
 # ## Memory
 #
-# The search adds a few blocks of distances to the points themselves, whatever their number;
-# extraction writes to disk what it has read, so that the process does not grow with the samples.
+# The search adds a few blocks of distances to the points themselves, and what it keeps of each
+# point. Both grow about as the number of points; a matrix of all distances would grow as its
+# square, and take {glue:text}`matrix-GiB:.0f` GiB for {glue:text}`most-points:,` points. Extraction
+# writes to disk what it has read, so that the process does not grow with the samples.
 
 # %%
 names = {
@@ -325,6 +327,9 @@ names = {
     "resident_MiB": "the whole process, MiB",
 }
 memory = rows[rows.what.str.startswith("peak memory")]
+most = int(memory.n[memory.added_MiB.notna()].max())
+glue("most-points", most, display=False)
+glue("matrix-GiB", 4 * most**2 / 2**30, display=False)
 memory[list(names)].rename(columns=names).style.hide(axis="index").format(
     precision=0, na_rep="", escape="html"
 )

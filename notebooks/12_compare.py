@@ -18,13 +18,13 @@
 #
 # In this chapter:
 #
-# - Two clouds of the same samples are compared: two networks, two checkpoints, two places in one
-#   network, or a trained network with an untrained one.
-# - Every layer of one is held against every layer of the other, by the neighbours they share, and
-#   the result against what chance gives.
-# - Two other measures stand beside it: information imbalance, which has a direction, and linear
-#   CKA, which most comparisons of networks use. Each is computed by hand once.
-# - For each layer of one network, where is the other most like it?
+# - two clouds of the same samples are compared: two networks, two checkpoints, two places in one
+#   network, or a trained network with an untrained one;
+# - every layer of one is held against every layer of the other, by the neighbours they share, and
+#   the result against what chance gives;
+# - two other measures stand beside it, each computed by hand once: information imbalance, which has
+#   a direction, and linear CKA, which most comparisons of networks use;
+# - for each layer of one network, we ask where the other is most like it.
 
 # %% tags=["parameters"]
 run = "compare-igpt-mini"  # | Name of the run.

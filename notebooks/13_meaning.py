@@ -19,12 +19,12 @@
 #
 # In this chapter:
 #
-# - The correlation of intrinsic dimension and label overlap over the layers is put together for
-#   every network and data set, published or measured here.
-# - A hypothesis about its sign, and the tests that could refute it, are stated before any result.
-# - Other labels of the same samples are asked for, because one network has one profile and any
-#   number of label overlaps.
-# - Three choices of a layer stand side by side on every case: highest dimension, least dimension
+# - the correlation of intrinsic dimension and label overlap over the layers is put together for
+#   every network and data set, published or measured here;
+# - a hypothesis about its sign, and the tests that could refute it, are stated before any result;
+# - other labels of the same samples are asked for, because one network has one profile and any
+#   number of label overlaps;
+# - three choices of a layer stand side by side on every case: highest dimension, least dimension
 #   after it, and the middle of the network.
 
 # %% tags=["parameters"]
@@ -60,8 +60,9 @@ from georep_utils.paper import advice, published, sign
 # The paper advises to use a layer of low intrinsic dimension (ID), the first minimum or plateau
 # after the peak, because labels are respected best there {cite}`valeriani2023`. Over the layers,
 # ID and label overlap should then be *negatively* correlated. In its own figures this is so for
-# proteins. For images it is not: there the two rise together for most of the depth. So the advice
-# is right on some data and wrong on others, and one would like to know beforehand on which.
+# proteins. For images the correlation is positive: both are low at the two ends of the network, and
+# only in between does the one rise where the other falls. So the advice may be right on some data
+# and wrong on others, and one would like to know beforehand on which.
 #
 # ## The hypothesis, and what would refute it
 #
@@ -186,11 +187,24 @@ ends = [
 ]
 listed = cases.assign(labels=cases.label_set, interval=ends)
 columns = ["model", "dataset", "labels", "rho", "interval", "n_effective", "share"]
-listed[columns].round(2).astype(object).fillna("–").style.format(escape="html").hide()
+shown = listed[columns].style.format(precision=2, na_rep="–", escape="html")
+shown.hide()
 
 # %% [markdown]
 # What the inputs give was not published for the paper's models, and their inputs are not here.
 # Their correlations are shown, but they can't take part in the tests.
+
+# %% tags=["hide-input"]
+of_suggested = cases[cases.model.isin(suggested_by) & (cases.label_set == sign.OWN)]
+io.note_facts(suggested=bool(of_suggested.share.notna().any()))
+
+# %% tags=["hide-input", "only-suggested"]
+glue("least-suggested", float(of_suggested.share.min()), display=False)
+
+# %% [markdown] tags=["only-suggested"]
+# What was said to be little of the labels, when the hypothesis was written down, is
+# {glue:text}`least-suggested:.2f` of the best layer's overlap or more. It is little beside the
+# third of these networks, not by itself.
 
 # %% tags=["hide-input"]
 figures.use_style()
@@ -200,7 +214,7 @@ note = (
     f"here; label overlap with k = {k}"
 )
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-sign", "caption": "Rank correlation of intrinsic dimension and label overlap over the layers, a point a network and set of labels, against the share of the labels that the input gives. Bars are 95 % intervals for curves as smooth as these. Under the hypothesis points rise from the lower left to the upper right. Points in the grey field have no share: their input was not measured."}, "image": {"alt": "Correlation of dimension and label overlap against the share of labels given by the input"}}
+# %% mystnb={"figure": {"name": "{{run}}-fig-sign", "caption": "Rank correlation of intrinsic dimension and label overlap over the layers, a point a network and set of labels, against the share of the labels that the input gives; above 1 the input respects them better than any layer. Bars are 95 % intervals for curves as smooth as these. Under the hypothesis points rise from the lower left to the upper right. Points in the grey field have no share: their input was not measured."}, "image": {"alt": "Correlation of dimension and label overlap against the share of labels given by the input"}}
 sign_figure = figures.meaning(named, note)
 kept_in = io.RunPaths(run).results
 io.write_figure(kept_in / "meaning.svg", sign_figure)
@@ -233,7 +247,7 @@ tests = {
 # %%
 answers = sign.outcomes(tests)
 io.write_table(io.RunPaths(run).results / "meaning_tests.csv", answers, index=True)
-answers.round(3).astype(object).fillna("–")
+answers.style.format(precision=3, na_rep="–", escape="html")
 
 # %% [markdown]
 # The columns: the rank correlation, the share of orders with one at least as high (`p`) and at most

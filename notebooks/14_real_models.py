@@ -143,17 +143,21 @@ figures.runs_with_controls(ids, bands, given, marks, "intrinsic dimension", note
 # %% [markdown] tags=["only-some"]
 # What `semantic_layer` makes of them ({ref}`{{run}}-report` has the rule's history). `visible` is
 # the smallest relative difference between two layers that the errors of the run would show; with
-# large errors "none" says little.
+# large errors "none" says little. `peak_layer` is the first peak that is more than noise; where the
+# ID only falls from the first layer on, that is not the layer of the highest ID.
 
 # %% tags=["only-some"]
 columns = ["kind", "peak_layer", "layer", "low", "high", "p_value", "visible"]
-found[columns].round(3).astype(object).fillna("–")
+shown = found[columns].astype(dict.fromkeys(columns[1:5], "Int64"))
+formats = {"p_value": "{:.3f}", "visible": "{:.3f}"}
+shown.style.format(formats, na_rep="–", escape="html")
 
 # %% [markdown] tags=["only-some"]
 # ### At other scales
 #
 # The profiles above are read at one scale. The other rules give other heights; whether they give
-# other *shapes* is told by the correlation over the layers, and by the layer of the peak.
+# other *shapes* is told by the correlation over the layers, and by the layer of the
+# highest ID.
 
 # %% tags=["only-some"]
 profiles = comparison.tables("id_profile.csv", results)
@@ -265,11 +269,14 @@ io.note_facts(controlled=len(in_words) > 0)
 # ## A language model and its words
 #
 # What does the profile of a language model owe to the order of the words, to the first token, and
-# to the way of pooling? `18_language_controls` reads some of a run's texts again: shuffled, as
-# random words, without the first token, and at the last token.
+# to the way of pooling? `18_language_controls` reads some of a run's texts again: with their words
+# shuffled, as random words, without the first token, and at the last token. It also leaves out
+# near-copies, and asks whether neighbours are texts of like length.
 
-# %% tags=["hide-input", "only-controlled"] mystnb={"figure": {"name": "{{run}}-fig-real-words", "caption": "Intrinsic dimension and label overlap of a language model against relative depth: texts as written, with their words shuffled, and of random words; and texts as written without the first token, and at the last token. A feature that random words have, too, does not come from what the texts say."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth for texts as written and for controls without order"}}
-figures.language_controls(in_words, k, note)
+# %% tags=["hide-input", "only-controlled"] mystnb={"figure": {"name": "{{run}}-fig-real-words", "caption": "Intrinsic dimension and label overlap of a language model against relative depth: texts as written, with their words shuffled, and of random words; and texts as written without the first token, at the last token, and without near-copies. Right, the curve of length: groups of texts of like length in the place of the labels. A feature that random words have, too, does not come from what the texts say."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth for texts as written and for controls without order"}}
+of_runs = ", ".join(in_words.run.unique())
+of_texts = f"Measured here, on some of the texts of {of_runs}"
+figures.language_controls(in_words, k, of_texts)
 
 # %% tags=["hide-input"]
 plain = Path(results) / "agreement/agreement.csv"
@@ -285,7 +292,9 @@ io.note_facts(checked=plain.is_file())
 
 # %% tags=["only-checked"]
 against_plain = io.read_table(plain).set_index("run")
-against_plain.map("{:.2g}".format)
+formats = dict.fromkeys(against_plain.columns, "{:.2g}")
+formats |= {"samples": "{:,.0f}", "points": "{:,.0f}", "layers": "{:.0f}"}
+against_plain.style.format(formats, escape="html")
 
 # %% [markdown] tags=["only-some"]
 # ## Read before
@@ -327,7 +336,7 @@ both.drop(columns="rounding").set_index("run").round(3)
 # %% tags=["only-some"]
 boards, _ = evidence.scoreboards(networks, k)
 shares = pd.DataFrame({name: b.set_index("choice").share for name, b in boards.items()})
-shares.round(3).astype(object).fillna("–")
+shares.style.format("{:.3f}", na_rep="–", escape="html")
 
 # %% [markdown] tags=["only-some"]
 # Does a low dimension go with a high overlap at all? Over the layers, the rank correlation of the
@@ -356,7 +365,7 @@ table.columns = table.columns.droplevel("by")
 # %% tags=["hide-input", "only-some"]
 bold = {True: "font-weight: bold", False: "font-weight: normal"}
 style = table.style.map(figures.VERDICT_STYLES.__getitem__)
-style = style.map_index(lambda name: bold[name[1] == "."])
+style = style.map_index(lambda name: bold[name[2] == " "])
 wrapped = "white-space: normal; min-width: 13rem; text-align: left"
 style.set_table_styles([{"selector": "tbody th", "props": wrapped}])
 
@@ -437,8 +446,8 @@ glue("middle-high", float(middle.max()), display=False)
 #   it is not, the advice can't be followed.
 # - **The input.** The best layer is above the best array of the input in
 #   {glue:text}`n-above-input` of {glue:text}`n-networks`.
-# - **The plainest rival.** The middle layer keeps {glue:text}`middle-low:.0%` to
-#   {glue:text}`middle-high:.0%` of the best overlap.
+# - **The plainest rival.** The middle layer keeps {glue:text}`middle-low:.1%` to
+#   {glue:text}`middle-high:.1%` of the best overlap.
 # - **ID and meaning.** The rank correlation over layers goes from {glue:text}`rho-low:.2f` to
 #   {glue:text}`rho-high:.2f`: its sign is not a property of networks as such.
 # - **Findings.** Over networks and findings, the verdicts are {glue:text}`n-yes` yes,

@@ -19,7 +19,7 @@
 # In this chapter:
 #
 # - the profile of the dimension can be turned through all scales at which it was read, with the
-#   layer that each of them singles out, and with the controls of the run.
+#   layer that each of them singles out, and with the controls of the run;
 
 # %% [markdown] tags=["not-brought"]
 # - a sample can be picked, and its nearest neighbours followed from layer to layer.
@@ -236,11 +236,11 @@ at_ends = [trained.layers.index(layer) for layer in ends]
 # %% [markdown] tags=["only-labels", "not-brought"]
 # Pick a sample, and move through the layers. A neighbour with the label of the query has a solid
 # frame, any other a dotted one; the curve below counts those with the label, layer by layer.
-# Nothing told the network what a label is. Watch where the neighbours stop to look alike, and where
+# Nothing told the network what a label is. Watch where the neighbours stop looking alike, and where
 # they begin to be of one kind.
 
 # %% [markdown] tags=["not-labels", "not-brought"]
-# Pick a sample, and move through the layers. Watch where its neighbours stop to look alike.
+# Pick a sample, and move through the layers. Watch where its neighbours stop looking alike.
 
 # %% tags=["hide-input", "not-brought"]
 neighbours = explorers.neighbour_view(

@@ -47,9 +47,9 @@ figures.use_style()
 ours = comparison.curves({}, results).assign(measured=True)
 theirs = published.published_readings().assign(measured=False)
 curves = pd.concat([ours, theirs], ignore_index=True)
-curves.groupby(["measured", "model", "quantity"], sort=False).size().unstack(
-    fill_value=0
-)
+kind = curves.measured.map({True: "measured here", False: "read off"}).rename("kind")
+counted = curves.groupby([kind, "model", "quantity"], sort=False).size()
+counted.unstack(fill_value=0).rename_axis(columns="numbers of")
 
 # %% tags=["hide-input"]
 runs = comparison.measured_runs({}, results)
@@ -61,8 +61,8 @@ glue("n-runs", len(runs), display=False)
 glue("n-models", theirs.model.nunique(), display=False)
 
 # %% [markdown]
-# There are {glue:text}`n-runs` runs and {glue:text}`n-models` models of the paper. Tick what shall
-# be drawn. All curves stand over relative depth, the number of the layer over the number of blocks.
+# There are {glue:text}`n-runs` runs and {glue:text}`n-models` models of the paper. Tick what to
+# draw. All curves stand over relative depth, the number of the layer over the number of blocks.
 # Heights of a dimension can be compared where the scales are the same, and heights of an overlap
 # where labels and $k$ are the same; shapes can be compared in any case.
 
@@ -81,5 +81,5 @@ figures.chosen_runs(some, k, note="Measured here, or read off the authors' figur
 # %% [markdown]
 # ## What we saw
 #
-# - Curves of one kind lie on each other only where what they are about is the same. The tables in
-#   {ref}`{{run}}-figures` put number against number where that is so.
+# - Two curves may be held against each other number by number only where model, samples, scale and
+#   $k$ are the same. {ref}`{{run}}-report` does so for the models of the paper that were run here.

@@ -126,8 +126,8 @@ explorers.Explorer("cloud", "Dimension of a cloud of your own", view)
 
 # %%
 table = own.pivot(index="scale", columns="method", values="id").astype(float)
-table = table.rename(columns={"twonn": "TwoNN", "gride": "Gride"}).round(4)
-table.astype(object).fillna("–")
+table = table.rename(columns={"twonn": "TwoNN", "gride": "Gride"})
+table.style.format("{:.4f}", na_rep="–", escape="html").format_index("{:.0f}")
 
 # %% tags=["hide-input"]
 ids = own.groupby("method").id

@@ -53,7 +53,7 @@ def table_of(campaign):
 #
 # `make chaos` starts some work, waits a random time, and ends all of its processes with a signal
 # that no program can catch. Then it starts the same work again, kills it again, and so on until it
-# comes to its end. Four things must hold:
+# comes to its end (`ended` counts how often it did). Four things must hold:
 #
 # - the tables and clouds are, byte for byte, those of work that nobody disturbed (`different`
 #   counts the ends at which they were not);

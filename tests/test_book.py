@@ -32,6 +32,8 @@ FLAGS = [
     "--hide-scrollbars",
     "--disable-dev-shm-usage",
     "--host-resolver-rules=MAP * ~NOTFOUND",
+    # A page that scrolls smoothly is still on its way when the pointer presses.
+    "--force-prefers-reduced-motion",
 ]
 WIDE = (1400, 1000)
 PHONE = (390, 844)

@@ -151,5 +151,5 @@ def test_a_rule_that_shifts_a_profile_keeps_its_shape(tmp_path):
     other = found.loc[("net", "igpt_release")]
     assert other.correlation == pytest.approx(1)
     assert other.height == pytest.approx(1 + 5 / HUNCHBACK.mean())
-    assert other["layer of the peak"] == HUNCHBACK.argmax()
+    assert other["highest ID at layer"] == HUNCHBACK.argmax()
     assert comparison.rule_agreement(pd.DataFrame()).empty

@@ -72,6 +72,13 @@ def test_checkpoints_are_downloaded_and_read_once_each():
     assert row["to download"] == "72 GB" and row["networks"] == 5
 
 
+def test_each_place_is_read_with_the_first_pooling_and_each_other_pooling_at_the_first_place():
+    fact = FACTS.loc["igpt-mini"]
+    # Itself, one untrained, five checkpoints, and of four places and two poolings the four cases
+    # that the chapter on training has not read.
+    assert cost_table.readings(fact, parameters("igpt-mini")) == 2 * [5000] + 9 * [1000]
+
+
 def test_a_device_that_was_not_measured_has_no_time(monkeypatch, tmp_path):
     monkeypatch.setattr(cost_table, "RESULTS", tmp_path)
     row = cost_table.table({"igpt-mini": parameters("igpt-mini")}).iloc[0]

@@ -151,6 +151,8 @@ SEMANTIC = SemanticLayer(7, "minimum", 4, 6, 8, 0.2, 0.01, 0.05)
 RULES = ["paper_text", "igpt_release", "gride_small_k", "auto"]
 PAIR = each("model", ["igpt-mini", HOSTILE]).rename(columns={"id": "value", "id_err": "error"})
 NOTE = f"{HOSTILE}: N = 5,000; measured here, " + 12 * "by one who has much to say, "
+WAYS = ["words shuffled", "random words", "first token left out", "length in place of labels"]
+OF_INPUT = pd.DataFrame({"baseline": ["pixels", HOSTILE], "id": 9.0, "label_overlap": 0.6})
 DRAWN = {
     "samples": lambda f: f.samples(PICTURES, 2, [HOSTILE, *"bcdefghijkl"], NOTE),
     "palette": lambda f: f.palette(np.full(16, 1 / 16), np.arange(0, 256, 16, np.uint8), "", NOTE),
@@ -194,10 +196,10 @@ DRAWN = {
     ),
     "id_by_samples": lambda f: f.id_by_samples(scaling_curves(), N_BLOCKS, NOTE),
     "training_dynamics": lambda f: f.training_dynamics(
-        each("checkpoint", [HOSTILE, "1/2", "trained"], label_overlap=0.5), 10, NOTE
+        each("checkpoint", [HOSTILE, "1/2", "trained"], label_overlap=0.5), 10, NOTE, OF_INPUT
     ),
     "language_controls": lambda f: f.language_controls(
-        each("control", ["as written, mean", HOSTILE], label_overlap=0.5), 10, NOTE
+        each("control", ["as written, mean", *WAYS, HOSTILE], label_overlap=0.5), 10, NOTE
     ),
     "listening_places": lambda f: f.listening_places(
         each("site", ["ln_1", "attn"], pool="mean", label_overlap=0.5),
@@ -231,7 +233,7 @@ DRAWN = {
         NOTE,
     ),
     "consecutive_by_run": lambda f: f.consecutive_by_run(
-        pd.concat([PAIR.assign(k=10, value=0.5), PAIR.assign(k=30, value=0.6)]), 10, 30, NOTE
+        pd.concat([PAIR.assign(k=k, value=0.5 + k / 500) for k in (1, 3, 10, 30, 50)]), NOTE
     ),
     "training_by_run": lambda f: f.training_by_run(
         each("checkpoint", ["untrained", "trained"], run=HOSTILE), NOTE
@@ -429,6 +431,31 @@ def test_legends_lie_off_the_curves(drawn, name):
     for axis in panels(figure):
         if axis.get_legend() is not None:
             assert axis.get_legend().get_window_extent(renderer).y0 >= axis.bbox.y1 - 1
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_legend_is_cut_off(drawn, name):
+    figure = drawn[name]
+    renderer = figure.canvas.get_renderer()
+    legends = [*figure.legends, *(axis.get_legend() for axis in figure.axes if axis.get_legend())]
+    for legend in legends:
+        assert legend.get_window_extent(renderer).x1 <= figure.bbox.x1 + 1
+
+
+def test_a_curve_is_named_once(drawn):
+    for name in ("training_dynamics", "language_controls"):
+        figure = drawn[name]
+        legends = [*figure.legends, *(a.get_legend() for a in figure.axes if a.get_legend())]
+        named = [text.get_text() for legend in legends for text in legend.get_texts()]
+        curves = [name for name in named if not name.startswith("input: ")]
+        assert len(curves) == len(set(curves)) > 2
+
+
+def test_a_panel_that_is_left_over_takes_the_whole_row():
+    runs = pd.concat([PAIR, PAIR.assign(model="a third").drop_duplicates("depth")])
+    figure = figures.consecutive_by_run(runs.assign(k=10))
+    last = figure.axes[-1].get_subplotspec()
+    assert len(figure.axes) == 3 and len(last.colspan) == 2
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import re
 import shutil
 
 import jupytext
@@ -204,3 +205,26 @@ def test_words_in_a_styled_table_are_text_and_no_html(notebook):
         for_numbers = call.args and isinstance(call.args[0], ast.Constant)
         escapes = [word.value.value for word in call.keywords if word.arg == "escape"]
         assert for_numbers or escapes == ["html"], ast.unparse(call)
+
+
+@pytest.mark.parametrize(
+    "notebook", sorted((REPOSITORY / "notebooks").glob("[0-9]*.py")), ids=lambda path: path.stem
+)
+def test_no_line_of_prose_begins_a_cell(notebook):
+    """A line of a paragraph that begins with a percent sign would cut the sentence in two."""
+    lines = notebook.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if re.match(r"#\s+%(?!%)", line)] == []
+
+
+@pytest.mark.parametrize(
+    "notebook", sorted((REPOSITORY / "notebooks").glob("[0-9]*.py")), ids=lambda path: path.stem
+)
+def test_a_number_of_the_prose_has_a_name_of_its_own(notebook):
+    """Of two values with one name, the second would stand in both sentences."""
+    code = [c.source for c in jupytext.read(notebook).cells if c.cell_type == "code"]
+    nodes = list(ast.walk(ast.parse("\n".join(code))))
+    given = [(n.targets[0], n.value) for n in nodes if isinstance(n, ast.Assign)]
+    given += [(n.target, n.value) for n in nodes if isinstance(n, ast.AugAssign)]
+    glued = [value for target, value in given if getattr(target, "id", "") == "numbers"]
+    names = [key.value for value in glued for key in getattr(value, "keys", [])]
+    assert len(names) == len(set(names))

@@ -27,7 +27,7 @@ from georep_utils.paper.published import COLUMNS
 KEYS = ["model", "quantity", "layer", "k"]
 QUANTITIES = {"next": "consecutive_overlap", "labels": "label_overlap"}
 REPLICATES = ["id_replicates.csv", "overlap_replicates.csv"]
-RULE_COLUMNS = ["N/n", "correlation", "height", "layer of the peak"]
+RULE_COLUMNS = ["N/n", "correlation", "height", "highest ID at layer"]
 OUTCOMES = ["agrees", "differs", "not run here"]
 
 
@@ -180,7 +180,7 @@ def rule_agreement(profiles: pd.DataFrame, reference: str = "paper_text") -> pd.
     -------
     DataFrame
         Index run and rule; N/n, correlation (over layers 0 to L, with the reference), height (mean
-        over the reference's mean) and layer of the peak.
+        over the reference's mean) and layer of the highest ID.
     """
     if profiles.empty:
         return pd.DataFrame(columns=RULE_COLUMNS)

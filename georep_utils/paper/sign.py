@@ -126,7 +126,7 @@ def _kept(ids: pd.Series, overlaps: pd.Series, n_blocks: int) -> dict[str, float
     layers = {
         "peak": peak,
         "minimum": after.idxmin() if len(after) else np.nan,
-        "middle": n_blocks / 2,
+        "middle": round(n_blocks / 2),
     }
     at = {name: np.interp(layer, overlaps.index, overlaps) for name, layer in layers.items()}
     return {name: float(value / overlaps.max()) for name, value in at.items()}

@@ -70,7 +70,7 @@ UNITS = {
     "samples": "n_per_class n_samples n_queries batch_size samples_per_task probe_samples "
     "rank_samples",
     "tokens": "batch_tokens",
-    "neighbours": "k n_near data_k label_k robustness_k deeper_k maxk",
+    "neighbours": "k n_near data_k label_k robustness_k maxk",
     "rank": "range_max",
     "dimensions": "ball_dimensions embedded_dimension noisy_dimension gaussian_dimensions",
     "features": "ambient d_model",

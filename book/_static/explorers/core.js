@@ -93,6 +93,8 @@
 
   /* --------------------------------------------------------------------------------- chart */
 
+  // Markers closer than this cover each other, in pixels: the tip reads them together.
+  const COVERED = 4;
   const MARGIN = { top: 10, right: 14, bottom: 46, left: 54 };
   const MARKERS = {
     circle: (s) => `M${-s} 0A${s} ${s} 0 1 0 ${s} 0A${s} ${s} 0 1 0 ${-s} 0Z`,
@@ -146,9 +148,13 @@
       tip.hidden = at === null;
       if (at === null) return;
       const p = shown.curves[at[0]].pixels[at[1]];
+      const beneath = shown.curves
+        .filter((_, c) => c !== at[0])
+        .flatMap((curve) => curve.pixels)
+        .filter((q) => (q.px - p.px) ** 2 + (q.py - p.py) ** 2 < COVERED ** 2);
       const ring = E.svg("circle", { cx: p.px, cy: p.py, r: 8, class: "x-ring" });
       holder.firstChild.append(ring);
-      tip.textContent = p.text;
+      tip.textContent = [p, ...beneath].map((q) => q.text).join("\n");
       const room = element.clientWidth - tip.offsetWidth;
       tip.style.left = `${Math.max(0, Math.min(room, p.px - tip.offsetWidth / 2))}px`;
       const above = p.py - tip.offsetHeight - 14;
