@@ -51,8 +51,8 @@ def test_the_bundled_run_is_seen_alike_from_far_and_near(monkeypatch):
     stored = [float(line.split()[2]) for line in near if line.startswith(("02", "03"))]
     row = cost_table.table({"igpt-mini-all": parameters("igpt-mini-all")}).iloc[0]
     # The closer look counts the arrays of the input, too.
-    assert row["on disk"] == "0.2 GB" and math.isclose(sum(stored), 0.2, abs_tol=0.08)
-    assert row["networks"] == 1 and row["to download"] == "nothing"
+    assert row["on disk"] == "1.2 GB" and math.isclose(sum(stored), 1.2, abs_tol=0.08)
+    assert row["networks"] == 6 and row["to download"] == "nothing"
 
 
 def test_more_of_anything_costs_more():
