@@ -3,6 +3,8 @@ PYTHON ?= python3
 RUN ?= igpt-mini
 ARGS ?=
 export OMP_WAIT_POLICY ?= PASSIVE
+# A run has many processes, and each would compile all modules again; 'make clean' removes what is kept.
+export PYTHONDONTWRITEBYTECODE :=
 
 VENV := .venv
 READY := $(VENV)/.installed
