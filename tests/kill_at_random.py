@@ -215,8 +215,8 @@ def output_of(folder: Path) -> Path:
 
 def start(work: Work, command: list[str], folder: Path, mark: str) -> subprocess.Popen:
     """Start a command of some work in a process group of its own."""
-    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", MARK: mark} | work.environment
-    environment = {name: text.format(folder=folder) for name, text in environment.items()}
+    given = {name: text.format(folder=folder) for name, text in work.environment.items()}
+    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", MARK: mark} | given
     with output_of(folder).open("wb") as output:
         return subprocess.Popen(
             command,
