@@ -20,7 +20,7 @@ SUITABLE := import ensurepip, os, sys, sysconfig, venv; \
 help:
 	@echo "make book           run what changed and build the book: _build/html/index.html"
 	@echo "make pdf            print the whole book with Chromium: _build/book.pdf"
-	@echo "make test           all tests but the slow ones and those that need a built book"
+	@echo "make test           all tests but the long ones and those that need a built book"
 	@echo "make run RUN=name   run the notebooks of notebooks/runs/name.yml (ARGS='-p extract.n_per_class=100')"
 	@echo "make lint           style: line length, complexity, order of imports, layout"
 	@echo "make bench          benchmarks, into benchmarks/results; methods against known answers, into book/results"
@@ -54,7 +54,7 @@ pdf: book
 	$(IN) -m georep_utils book --pdf
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(IN) -m pytest -n 2 --dist loadfile -m "not slow and not book"
+	OMP_NUM_THREADS=1 $(IN) -m pytest -n 2 --dist loadfile -m "not long and not slow and not book"
 
 run: $(READY)
 	$(IN) -m georep_utils run $(RUN) $(ARGS)

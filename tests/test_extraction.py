@@ -312,6 +312,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 """
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
     """5,000 samples leave 100 MB of arrays, 1,000 leave 20; both take the same memory at most."""
     peaks = {}

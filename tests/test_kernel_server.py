@@ -70,6 +70,7 @@ def test_two_copies_know_nothing_of_each_other(server, tmp_path):
         assert other("import numpy; print(hasattr(numpy, 'secret'))") == "False"
 
 
+@pytest.mark.long
 def test_products_on_several_threads_are_those_of_a_process_of_its_own(server, tmp_path):
     code = (
         "import torch, numpy as np; torch.set_num_threads(2); "

@@ -30,6 +30,7 @@ def work_of(text, longest=1.0, always=None):
     return Work("a program", longest, program(text), texts, texts, always)
 
 
+@pytest.mark.long
 def test_downloads_that_are_killed_go_on_and_fetch_nothing_twice(tmp_path):
     with kill_at_random.downloads(1.5, size=2**22) as work:
         counts = campaign(work, 4, tmp_path / "quiet/folder")

@@ -52,6 +52,7 @@ def test_a_killed_worker_loses_nothing(two_workers, tmp_path):
     assert (tmp_path / "3.tried").exists()
 
 
+@pytest.mark.long
 def test_extraction_on_two_workers_gives_the_bits_of_one_process_and_survives_a_death(
     two_workers, tmp_path
 ):

@@ -255,7 +255,7 @@ def test_every_parameter_says_what_it_means(notebook):
     "run, fault, ranges",
     [
         ("igpt-small", "drop", True),
-        ("igpt-small-cifar10", "drop", False),
+        pytest.param("igpt-small-cifar10", "drop", False, marks=pytest.mark.long),
         pytest.param("igpt-medium", "", True, marks=pytest.mark.slow),
         pytest.param("igpt-large", "", True, marks=pytest.mark.slow),
     ],
@@ -347,6 +347,7 @@ def local_workers(monkeypatch):
         yield
 
 
+@pytest.mark.long
 def test_a_run_on_local_workers_leaves_the_bits_of_a_run_in_one_process(
     few_blocks, here, execute, local_workers
 ):
@@ -405,6 +406,7 @@ def test_five_seeds_are_five_networks_of_which_the_first_is_that_of_the_seed(
 KINDS = {"none", "minimum", "plateau"}
 
 
+@pytest.mark.long
 def test_the_scales_and_neighbours_of_a_text_run_can_be_explored(gpt2, here, execute):
     """It is read by a rule between two of Gride's scales, which has a profile of its own."""
     rng = np.random.default_rng(0)
@@ -438,6 +440,7 @@ def test_the_scales_and_neighbours_of_a_text_run_can_be_explored(gpt2, here, exe
     assert {1, 2, 4, own["scale"]} <= set(everywhere)
 
 
+@pytest.mark.long
 def test_copies_of_a_sample_are_counted_or_dropped_as_asked(gpt2, here, execute):
     """90 texts, 30 of them copies: a copy has distance 0 to its original; neither has a ratio."""
     rng = np.random.default_rng(0)
@@ -485,6 +488,7 @@ def test_every_place_is_read_and_a_layer_of_copies_is_left_out(few_blocks, here,
     assert np.ptp(same.id) < 1e-5 * same.id.mean() and len(same) == 4
 
 
+@pytest.mark.long
 def test_the_last_place_can_be_read_though_its_first_layer_is_a_handful_of_points(
     few_blocks, here, execute, capsys
 ):

@@ -735,6 +735,7 @@ def listening(process) -> set[str]:
     return found
 
 
+@pytest.mark.long
 def test_a_run_waits_for_callers_on_the_loopback_address_only(lived_in):
     """Kernels talk over TCP with the process that runs them, and with nobody else."""
     house = lived_in
