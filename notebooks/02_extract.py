@@ -10,6 +10,7 @@
 #     name: python3
 #   georep:
 #     after: [01_download]
+#     uses: all cores
 # ---
 
 # %% [markdown]
