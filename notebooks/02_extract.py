@@ -10,7 +10,6 @@
 #     name: python3
 #   georep:
 #     after: [01_download]
-#     uses: all cores
 # ---
 
 # %% [markdown]

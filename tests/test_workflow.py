@@ -605,7 +605,6 @@ class Waiting:
 
     waiting: list
     reads_runs: set = field(default_factory=set)
-    fills: set = field(default_factory=set)
     known: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -615,7 +614,7 @@ class Waiting:
         return not notebook.endswith("needing")
 
     def begin(self, notebook, pool, running):
-        running[notebook] = (self, notebook)
+        running[notebook] = self
 
 
 def test_what_reads_other_runs_waits_for_those_before_and_nothing_else_does():
@@ -628,14 +627,6 @@ def test_what_reads_other_runs_waits_for_those_before_and_nothing_else_does():
     first.waiting.clear()
     first.known = first.given
     assert stages._begin_one([first, second], None, running) and "07-reader" in running
-
-
-def test_nothing_is_begun_beside_a_notebook_that_uses_all_cores():
-    both = [Waiting(["02"], fills={"02"}), Waiting(["08"])]
-    running = {}
-    assert stages._begin_one(both, None, running) and not stages._begin_one(both, None, running)
-    del running["02"]
-    assert stages._begin_one(both, None, running) and [*running] == ["08"]
 
 
 def test_several_runs_are_one_command_and_a_parameter_is_for_one_of_them(lived_in, capfd):

@@ -260,7 +260,6 @@ def _stages(run: Mapping, overrides=None, notebooks=None, start="", before=None)
         before=None if before is None else partial(before, complete),
         before_of={notebook: needs(notebook, list(given)) for notebook in given},
         reads_runs={notebook for notebook in given if _header(notebook).get("reads") == "runs"},
-        fills={notebook for notebook in given if _header(notebook).get("uses") == "all cores"},
     )
 
 
@@ -311,8 +310,6 @@ def _settle_all(several: Sequence[_Stages], jobs: int, submit: Callable[..., Fut
 
 def _begin_one(several: Sequence[_Stages], submit: Callable[..., Future], running: dict) -> bool:
     """Begin the first notebook that need not wait; whether there was one."""
-    if any(notebook in stages.fills for stages, notebook in running.values()):
-        return False
     earlier_done = True
     for stages in several:
         for notebook in stages.waiting:
@@ -336,7 +333,6 @@ class _Stages:
 
     before_of: notebook -> those that have to be settled before it (`needs`).
     reads_runs: the notebooks that read what other runs make.
-    fills: the notebooks that keep all cores busy by themselves.
     waiting: those not begun, in order.
     known: notebook -> facts that it and those before it found out, once it is settled.
     """
@@ -350,7 +346,6 @@ class _Stages:
     before: Callable[[], None] | None
     before_of: Mapping[str, list[str]]
     reads_runs: set[str]
-    fills: set[str]
     waiting: list[str] = field(init=False)
     known: dict[str, dict[str, bool]] = field(default_factory=dict)
     executed: list[str] = field(default_factory=list)
@@ -423,8 +418,7 @@ def needs(notebook: str, listed: Sequence[str]) -> list[str]:
         #   georep:
         #     after: [02_extract]
 
-    One that says nothing comes after all that stand before it in the list. With `uses: all cores`,
-    no other notebook is begun as long as it runs.
+    One that says nothing comes after all that stand before it in the list.
     """
     earlier = list(listed[: listed.index(notebook)])
     about = _header(notebook)
