@@ -13,7 +13,7 @@ from jinja2 import Template
 
 from georep_utils import io
 from georep_utils.io import REPOSITORY, UserError
-from georep_utils.workflow import launch, pages
+from georep_utils.workflow import launch, pages, pdf
 
 FIGURE = """<!-- figure: tiny/seen.svg
 :name: fig-seen
@@ -228,3 +228,16 @@ def test_a_number_of_the_prose_has_a_name_of_its_own(notebook):
     glued = [value for target, value in given if getattr(target, "id", "") == "numbers"]
     names = [key.value for value in glued for key in getattr(value, "keys", [])]
     assert len(names) == len(set(names))
+
+
+def test_a_page_to_print_whose_pictures_are_elsewhere_is_refused(tmp_path):
+    """They were once, and the PDF had neither figures nor style."""
+    page = tmp_path / "whole.html"
+    page.write_text('<img src="_images/a%20b.svg"><script src="_static/x.js?digest=1"></script>')
+    for name in ("_images/a b.svg", "_static/x.js"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    pdf._require_files_of(page)
+    (tmp_path / "_static/x.js").unlink()
+    with pytest.raises(RuntimeError, match="asks for _static/x.js"):
+        pdf._require_files_of(page)

@@ -6,11 +6,13 @@ No LaTeX is needed, and figures stay vector graphics. The html is made by Jupyte
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 from georep_utils import io
 from georep_utils.io import REPOSITORY, UserError
@@ -29,6 +31,8 @@ FLAGS = [
     # The clock of the page runs ahead until nothing is left to do: mathematics is set by then.
     "--virtual-time-budget=120000",
 ]
+# What a page loads from beside itself: no address, and without a digest behind it.
+LOADED = re.compile(r'(?:src|href)="(_(?:static|images)/[^"?#]+)')
 LONGEST = 900  # seconds that the browser may take
 
 
@@ -59,11 +63,22 @@ def build_pdf(made: Mapping[str, str] | None = None) -> Path:
         shutil.rmtree(build / "next", ignore_errors=True)
         pages.stage(pages.table_of_contents(), source, made or {})
         pages.run_jupyter_book(source, build, "singlehtml")
-        whole = build / "next/output/_build/singlehtml/book/index.html"
+        made_there = build / "next/output/_build/singlehtml"
+        # Sphinx writes its links as if the page stood beside _static and _images.
+        whole = (made_there / "book/index.html").rename(made_there / "whole.html")
+        _require_files_of(whole)
         target = build / "book.pdf"
         _print(browser, whole, target)
         shutil.rmtree(build / "next")
     return target
+
+
+def _require_files_of(page: Path) -> None:
+    """RuntimeError if pictures, styles or scripts that a page loads are not where it looks."""
+    loaded = LOADED.findall(page.read_text(encoding="utf-8"))
+    missing = [link for link in loaded if not (page.parent / unquote(link)).is_file()]
+    if missing:
+        raise RuntimeError(f"the page to print asks for {missing[0]}, which is not there")
 
 
 def _print(browser: str, page: Path, target: Path) -> None:
