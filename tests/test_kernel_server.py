@@ -138,7 +138,7 @@ def test_another_user_gets_no_kernel(monkeypatch):
 
 
 def test_a_server_whose_run_has_ended_does_not_start():
-    command = [sys.executable, "-m", kernel_server.__name__, "1"]
+    command = [sys.executable, "-m", kernel_server.__name__, "1", "0"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 1 and "has ended" in done.stderr
 

@@ -267,7 +267,8 @@ def extract_with(each, limit, folder):
 
 def test_a_batch_beyond_a_limit_of_memory_is_divided(tmp_path, undisturbed):
     """PyTorch itself finds no memory for 256 images, and for no more than some dozens."""
-    done = extract_with(16, 1024, tmp_path / "cloud")
+    # Between the memory of 32 images and of 64, so that it is the images that do not fit.
+    done = extract_with(16, 800, tmp_path / "cloud")
     assert done.returncode == 0, done.stderr
     images_read, most = map(int, done.stdout.split())
     assert images_read == 512 + 1 and most <= 64

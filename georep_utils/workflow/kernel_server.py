@@ -70,8 +70,16 @@ class Server(contextlib.AbstractContextManager):
             return
         # A name without a file, known to the children of this process only.
         os.environ[ADDRESS] = f"georep-kernels-{uuid.uuid4().hex}"
-        command = [sys.executable, "-m", __name__, str(os.getpid())]
-        self.process = subprocess.Popen(command, env=os.environ | environment())
+        # It listens before the server is there: who asks early waits.
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(f"\0{os.environ[ADDRESS]}")
+            listening.listen()
+            number = listening.fileno()
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(os.getpid()), str(number)],
+                env=os.environ | environment(),
+                pass_fds=[number],
+            )
 
     def __exit__(self, *_) -> None:
         if self.process is not None:
@@ -117,8 +125,8 @@ def _refuse_strangers(connection: socket.socket) -> None:
 # --------------------------------------------------------------------------------- of the server
 
 
-def serve(parent: int) -> socket.socket:
-    """Import, and wait for askers until the process `parent` ends.
+def serve(parent: int, number: int) -> socket.socket:
+    """Import, and wait for askers at the socket of that number until the process `parent` ends.
 
     Returns in a copy of this process for each asker, with the connection to it.
     """
@@ -126,9 +134,7 @@ def serve(parent: int) -> socket.socket:
     # An interruption of the run is answered by the run, which then ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system forgets keepers that have ended
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(f"\0{os.environ.pop(ADDRESS)}")
-    listening.listen()
+    listening = socket.socket(fileno=number)
     os.environ["MPLBACKEND"] = INLINE
     for module in IMPORTED:
         importlib.import_module(module)
@@ -194,7 +200,7 @@ def _look_like_started(request: dict, streams: list[int]) -> None:
 
 def main() -> None:
     """Serve; in a copy, keep a kernel; in a copy of that, be the kernel."""
-    arguments = keep(serve(int(sys.argv[1])))
+    arguments = keep(serve(int(sys.argv[1]), int(sys.argv[2])))
     kernel.end_with_me()
     kernel.serve_notebook(arguments)
 
