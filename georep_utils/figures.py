@@ -96,12 +96,6 @@ INPUT_STYLES = [("#4d9221", ":"), ("#8c6bb1", "-."), ("#33333b", "-")]
 INPUT_COLOURS = ["#b5651d", "#7b3fa0"]
 OF_INPUT = "input: "  # how the names of such curves begin
 THRESHOLD = "#27d3c3"
-VERDICT_STYLES = {  # of cells in a table; readable on light and on dark pages
-    "yes": "background-color: #cfe8cf; color: #123a16",
-    "partly": "background-color: #fbeebb; color: #4a3a00",
-    "no": "background-color: #f5cfca; color: #5c130c",
-    "not testable": "background-color: #e6e6e6; color: #444444",
-}
 PHONE = "image/x-narrow+svg"  # the type of a figure's second arrangement in a notebook
 DATA = "text/csv"
 LOGITS = "_logits"  # of the lines that lead there; matplotlib leaves it out of legends

@@ -344,7 +344,9 @@ kinds.style.set_table_styles([wrapped])
 
 # %% tags=["only-labels", "only-input"]
 joint_given = {
-    (k,): overlap_errors.over_layers(given_near.values(), partial(again, k=k))
+    (k,): overlap_errors.attempt_over_layers(
+        given_near.values(), partial(again, k=k)
+    ).halves
     for k in label_k
 }
 baselines = overlap_errors.add_errors(baselines, n, joint_given, by=["k"])

@@ -86,19 +86,6 @@ left_out |= not_judged
 
 # %% tags=["hide-input"]
 table = evidence.words(pd.concat([of_findings, verdicts]))
-looks = {True: "font-weight: bold", False: "font-weight: normal"}
-wrapped = {
-    "selector": "tbody th",
-    "props": "white-space: normal; min-width: 13rem; text-align: left",
-}
-
-
-def coloured(by):
-    """The table of the networks of one side, with words and colours."""
-    shown = table[by].style.map(figures.VERDICT_STYLES.__getitem__)
-    shown = shown.map_index(lambda name: looks[name[2] == " "])
-    return shown.format_index(escape="html", axis=1).set_table_styles([wrapped])
-
 
 # %% tags=["hide-input"]
 io.note_facts(judged=len(of_runs) > 0, left_out=len(left_out) > 0)
@@ -107,13 +94,13 @@ io.note_facts(judged=len(of_runs) > 0, left_out=len(left_out) > 0)
 # The networks of this book:
 
 # %% tags=["only-judged"]
-coloured(evidence.BOOK)
+evidence.verdict_table(table[evidence.BOOK])
 
 # %% [markdown]
 # The paper's own curves:
 
 # %%
-coloured(evidence.PAPER)
+evidence.verdict_table(table[evidence.PAPER])
 
 # %% [markdown] tags=["only-left_out"]
 # Some runs left tables on which nothing can be judged. Their curves are compared number by number

@@ -363,11 +363,7 @@ table = evidence.words(pd.concat([evidence.together(verdicts), verdicts]))
 table.columns = table.columns.droplevel("by")
 
 # %% tags=["hide-input", "only-some"]
-bold = {True: "font-weight: bold", False: "font-weight: normal"}
-style = table.style.map(figures.VERDICT_STYLES.__getitem__)
-style = style.map_index(lambda name: bold[name[2] == " "])
-wrapped = "white-space: normal; min-width: 13rem; text-align: left"
-style.set_table_styles([{"selector": "tbody th", "props": wrapped}])
+evidence.verdict_table(table)
 
 # %% tags=["hide-input"]
 tables = {name: Path(results) / name / "overlap_map.csv" for name in pairs}

@@ -214,3 +214,11 @@ def test_layers_without_replicates_are_left_out_of_a_curve(runs):
     labels = known[0].labels(10)
     assert list(labels.layers) == list(LAYERS[:-1]) and labels.covariance.shape == (20, 20)
     assert labels.values == pytest.approx(LABELS[:-1])
+
+
+def test_a_table_of_verdicts_is_coloured_and_only_findings_are_bold():
+    rows = ["1. a finding", "1.1 a statement"]
+    table = pd.DataFrame({"a <model>": ["yes", "not testable"]}, index=rows)
+    html = evidence.verdict_table(table).to_html()
+    assert "a &lt;model&gt;" in html and evidence.VERDICT_STYLES["yes"].split(";")[0] in html
+    assert html.count("font-weight: bold") == 1 and html.count("font-weight: normal") == 1

@@ -28,9 +28,7 @@ def server():
 @contextlib.contextmanager
 def notebook(tmp_path, **environment):
     """A function that executes code in a kernel, and its manager."""
-    manager = KernelManager()
-    spec = manager.kernel_spec
-    spec.argv = [engine.KERNEL if word == "ipykernel_launcher" else word for word in spec.argv]
+    manager = engine.with_own_kernel(KernelManager())
     given = os.environ | kernel_server.environment() | environment
     manager.start_kernel(cwd=str(tmp_path), env=given)
     client = manager.client()

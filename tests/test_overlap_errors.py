@@ -38,11 +38,12 @@ def test_all_layers_have_joint_errors_or_none_has():
     def again(neighbors):
         return resampling.label_overlap_replicates(neighbors, labels, dealt, 10)
 
-    enough = overlap_errors.over_layers([table(0), table(1)], again)
+    enough = overlap_errors.attempt_over_layers([table(0), table(1)], again).halves
     assert enough.shape == (19, 2, 2)
     assert np.array_equal(enough[..., 1], again(table(1)))
-    assert overlap_errors.over_layers([table(0), table(1, maxk=12)], again) is None
-    assert overlap_errors.over_layers([], again) is None
+    fewer = [table(0), table(1, maxk=12)]
+    assert overlap_errors.attempt_over_layers(fewer, again).halves is None
+    assert overlap_errors.attempt_over_layers([], again).halves is None
 
 
 def test_why_there_are_no_joint_errors_is_kept_and_shown():

@@ -49,27 +49,16 @@ def deal(n: int, labels: np.ndarray | None = None) -> np.ndarray | None:
     return None
 
 
-def over_layers(tables: Iterable, replicate: Callable[..., np.ndarray]) -> np.ndarray | None:
-    """Replicates of an overlap for several layers, (n_groups - 1, 2, L).
+def attempt_over_layers(tables: Iterable, replicate: Callable[..., np.ndarray]) -> Joint:
+    """Replicates of an overlap for several layers, (n_groups - 1, 2, L), or why there are none.
 
     Parameters
     ----------
     tables
         What `replicate` takes, one for each layer: neighbours, or pairs of them.
     replicate
-        Gives (n_groups - 1, 2).
-
-    Returns
-    -------
-    None where a layer has too few stored neighbours, so that none has an error of another kind.
-    `attempt_over_layers` says which.
-    """
-    return attempt_over_layers(tables, replicate).halves
-
-
-def attempt_over_layers(tables: Iterable, replicate: Callable[..., np.ndarray]) -> Joint:
-    """As `over_layers`, with the reason where there are no replicates: that of the first layer
-    that has none.
+        Gives (n_groups - 1, 2), or raises UserError: one layer with too few stored neighbours is
+        enough for none to have replicates, so that no two layers have errors of different kinds.
     """
     found = []
     for place, table in enumerate(tables, start=1):

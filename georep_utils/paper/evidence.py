@@ -32,6 +32,12 @@ PAPER = "the paper"
 BOOK = "this book"
 IDS = "intrinsic_dimension"
 NEEDED = {"family", "generative", "weights"}  # of provenance.json
+VERDICT_STYLES = {  # of cells in a table; readable on light and on dark pages
+    "yes": "background-color: #cfe8cf; color: #123a16",
+    "partly": "background-color: #fbeebb; color: #4a3a00",
+    "no": "background-color: #f5cfca; color: #5c130c",
+    "not testable": "background-color: #e6e6e6; color: #444444",
+}
 VERDICTS = [
     "model",
     "by",
@@ -368,6 +374,23 @@ def words(verdicts: pd.DataFrame) -> pd.DataFrame:
     )
     columns = pd.MultiIndex.from_tuples(networks, names=["by", "model"]) if networks else []
     return table.reindex(index=order, columns=columns)
+
+
+def verdict_table(table: pd.DataFrame) -> pd.io.formats.style.Styler:
+    """A table of verdicts in their colours: a row a finding, in bold, or a statement of one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Words that are keys of `VERDICT_STYLES`; index: names such as "1. a finding" and
+        "1.1 a statement".
+    """
+    weights = {True: "font-weight: bold", False: "font-weight: normal"}
+    wrapped = "white-space: normal; min-width: 13rem; text-align: left"
+    shown = table.style.map(VERDICT_STYLES.__getitem__)
+    shown = shown.map_index(lambda name: weights[name.partition(" ")[0].endswith(".")])
+    shown = shown.format_index(escape="html", axis=1)
+    return shown.set_table_styles([{"selector": "tbody th", "props": wrapped}])
 
 
 def first_page(findings_table: pd.DataFrame) -> pd.DataFrame:

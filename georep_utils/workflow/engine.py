@@ -34,13 +34,17 @@ def _not_yet(**_options) -> None:
     """In place of writing a notebook that is not finished."""
 
 
+def with_own_kernel(manager):
+    """A Jupyter kernel manager whose kernel ends with this process (`kernel.py`)."""
+    spec = manager.kernel_spec
+    spec.argv = [KERNEL if word == "ipykernel_launcher" else word for word in spec.argv]
+    return manager
+
+
 class _Client(PapermillNotebookClient):
     def create_kernel_manager(self):
         """The manager of a kernel that ends with this process."""
-        manager = super().create_kernel_manager()
-        spec = manager.kernel_spec
-        spec.argv = [KERNEL if word == "ipykernel_launcher" else word for word in spec.argv]
-        return manager
+        return with_own_kernel(super().create_kernel_manager())
 
     def execute_cell(self, cell, cell_index, *args, **kwargs):
         _, _, facts = io.recorded(os.environ[io.RECORD])

@@ -274,7 +274,7 @@ def _run_all(several: Sequence[_Stages], jobs: int) -> list[list[str]]:
             stack.enter_context(io.lock(stages.paths.work / ".lock", f"running {name}"))
             _remove_half_done(stages.paths.work)
             io.write_json(stages.paths.work / "overrides.json", stages.overrides)
-        many = sum(map(len, (stages.given for stages in several))) >= MANY
+        many = sum(len(stages.given) for stages in several) >= MANY
         kernels = stack.enter_context(kernel_server.Server())
         pool = stack.enter_context(_executor(jobs))
 
