@@ -31,6 +31,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RECORD = "GEOREP_RECORD"
+RUN = "GEOREP_RUN"
 LARGE = 256 * 2**20  # bytes from which a file's digest is remembered instead of computed again
 
 
@@ -50,6 +51,11 @@ def root() -> Path:
 def clouds_folder() -> Path:
     """The folder of all clouds."""
     return root() / "data/clouds"
+
+
+def measurements_folder() -> Path:
+    """The folder of what runs have measured, with a folder for each of them (`measurements.py`)."""
+    return root() / "data/measurements"
 
 
 def safe_name(name: object, what: str = "name") -> str:
@@ -282,7 +288,47 @@ def _without_docstrings(tree: ast.AST) -> ast.AST:
     return tree
 
 
+@lru_cache(maxsize=256)
+def _imports(file: Path, changed: int) -> tuple[Path, ...]:
+    """Files of this package that a file imports; `changed` is the time of its last change."""
+    return tuple(_imported_files(file.read_text(encoding="utf-8")))
+
+
+def _imported_files(source: str) -> list[Path]:
+    """Files of this package that `source` imports, wherever the import stands."""
+    files = []
+    for node in ast.walk(ast.parse(source)):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            modules = [node.module, *inner]
+        for module in modules:
+            if module.partition(".")[0] == "georep_utils":
+                files.append(REPOSITORY / f"{module.replace('.', '/')}.py")
+    return [file for file in files if file.is_file()]
+
+
+def imported_modules(source: str) -> list[str]:
+    """Modules of this package that `source` imports, directly or through others."""
+    waiting = _imported_files(source)
+    found = set()
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imports(file, file.stat().st_mtime_ns)
+    names = [file.relative_to(REPOSITORY).with_suffix("") for file in found]
+    return sorted(".".join(name.parts) for name in names)
+
+
 # --------------------------------------------------------------------------- what a notebook reads
+
+
+def running() -> str | None:
+    """Name of the run whose notebook is being executed by this process; None outside of runs."""
+    return os.environ.get(RUN)
 
 
 def note_read(path: str | Path) -> None:

@@ -10,7 +10,7 @@
 #     name: python3
 #   georep:
 #     after: []
-#     reads: runs
+#     reads: [04_intrinsic_dimension, 05_overlaps, 06_training_dynamics]
 # ---
 
 # %% [markdown]

@@ -9,7 +9,7 @@
 #     language: python
 #     name: python3
 #   georep:
-#     reads: runs
+#     reads: [02_bring, 02_extract, 03_distances, 04_intrinsic_dimension]
 # ---
 
 # %% [markdown]

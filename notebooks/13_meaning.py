@@ -10,7 +10,7 @@
 #     name: python3
 #   georep:
 #     after: []
-#     reads: runs
+#     reads: [02_bring, 02_extract, 03_distances, 04_intrinsic_dimension, 05_overlaps]
 # ---
 
 # %% [markdown]

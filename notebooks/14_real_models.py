@@ -10,7 +10,13 @@
 #     name: python3
 #   georep:
 #     after: []
-#     reads: runs
+#     reads:
+#     - 03_distances
+#     - 04_intrinsic_dimension
+#     - 05_overlaps
+#     - 06_training_dynamics
+#     - 12_compare
+#     - 18_language_controls
 # ---
 
 # %% [markdown]

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from georep_utils.io import REPOSITORY
+from georep_utils.workflow.runs import read_notebook
 
 PACKAGE = REPOSITORY / "georep_utils"
-COMMON = {"io", "parallel", "precision"}
+COMMON = {"io", "measurements", "parallel", "precision"}
 MAY_IMPORT = {
     "io": set(),
+    "measurements": {"io"},
     "parallel": {"io"},
     "precision": {"io"},
     "figures": set(),
@@ -66,3 +68,11 @@ def test_no_file_offers_what_another_defines(file):
 def test_a_notebook_does_not_know_how_notebooks_are_run(notebook):
     code = ast.parse(notebook.read_text(encoding="utf-8"))
     assert code and "workflow" not in parts_imported(notebook)
+
+
+@pytest.mark.parametrize("said", ["after", "reads"])
+def test_headers_name_notebooks_that_there_are(said):
+    known = {file.stem for file in (REPOSITORY / "notebooks").glob("*.py")}
+    headers = [read_notebook(name).metadata.get("georep", {}) for name in known]
+    named = {name for header in headers for name in header.get(said, [])}
+    assert named and named <= known

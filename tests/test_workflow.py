@@ -604,29 +604,33 @@ class Waiting:
     """A run on its way, as far as the order of several runs is concerned."""
 
     waiting: list
-    reads_runs: set = field(default_factory=set)
+    reads: dict = field(default_factory=dict)
     known: dict = field(default_factory=dict)
 
     def __post_init__(self):
         self.given = dict.fromkeys(self.waiting)
+        self.reads_of = {notebook: self.reads.get(notebook, []) for notebook in self.waiting}
 
     def is_ready(self, notebook):
         return not notebook.endswith("needing")
+
+    has_settled = stages._Stages.has_settled
 
     def begin(self, notebook, pool, running):
         running[notebook] = self
 
 
-def test_what_reads_other_runs_waits_for_those_before_and_nothing_else_does():
-    first = Waiting(["01", "02-needing"])
-    second = Waiting(["07-reader", "08"], {"07-reader"})
+def test_what_reads_other_runs_waits_for_what_it_reads_and_nothing_else_does():
+    first = Waiting(["01", "02", "03-needing"])
+    second = Waiting(["07", "08"], {"07": ["02", "99"]})
     running = {}
     while stages._begin_one([first, second], None, running):
         pass
-    assert [*running] == ["01", "08"] and second.waiting == ["07-reader"]
-    first.waiting.clear()
-    first.known = first.given
-    assert stages._begin_one([first, second], None, running) and "07-reader" in running
+    assert [*running] == ["01", "02", "08"] and second.waiting == ["07"]
+    first.known["01"] = {}
+    assert not stages._begin_one([first, second], None, running)
+    first.known["02"] = {}
+    assert stages._begin_one([first, second], None, running) and "07" in running
 
 
 def test_several_runs_are_one_command_and_a_parameter_is_for_one_of_them(lived_in, capfd):
@@ -803,7 +807,10 @@ def test_list_and_clean(lived_in, capfd):
     lines = capfd.readouterr().out.splitlines()
     assert any(line.split()[:4] == ["tiny", "2", "of", "2"] for line in lines)
     assert any(line.split()[:4] == ["other", "1", "of", "2"] for line in lines)
+    for run in ("tiny", "other"):
+        (io.measurements_folder() / run).mkdir(parents=True)
     assert house.command("clean", "other") == 0
+    assert [path.name for path in io.measurements_folder().iterdir()] == ["tiny"]
     assert not (house.root / "data/runs/other").exists()
     assert not (house.root / "book/runs/other").exists()
     assert (house.root / "notebooks/runs/other.yml").is_file()

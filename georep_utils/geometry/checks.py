@@ -43,6 +43,7 @@ from georep_utils.geometry.scale_rules import Selection
 from georep_utils.geometry.scaling import drop_duplicates
 from georep_utils.geometry.synthetic import gaussian
 from georep_utils.io import UserError
+from georep_utils.measurements import kept
 
 DIMENSIONS = (2, 4, 8, 16, 32, 64, 128)
 ABIDE_POINTS = 1500  # half a second a layer; its time grows faster than their number
@@ -113,6 +114,7 @@ def abide(
     return pd.DataFrame(rows, columns=["layer", "id", "id_err", "neighbors", "p"])
 
 
+@kept
 def _abide(X: np.ndarray, seed: int) -> tuple[float, float, float, float]:
     # Imported here: it takes a second.
     from dadapy import Data

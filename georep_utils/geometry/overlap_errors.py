@@ -27,6 +27,7 @@ from georep_utils.geometry.quick_profile import overlap_error
 from georep_utils.geometry.resampling import Half, groups_of_points, jackknife, replicates
 from georep_utils.geometry.resampling import label_overlap_replicates as _label_replicates
 from georep_utils.io import UserError
+from georep_utils.measurements import kept
 
 NOT_ASKED = "not asked for: it costs 38 more overlaps a layer"
 
@@ -71,6 +72,7 @@ def attempt_over_layers(tables: Iterable, replicate: Callable[..., np.ndarray]) 
     return Joint(np.stack(found, axis=2))
 
 
+@kept
 def remote_homology_replicates(
     neighbors: Neighbors,
     superfamilies: np.ndarray,

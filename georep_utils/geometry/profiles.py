@@ -52,6 +52,7 @@ from georep_utils.geometry.scaling import (
 )
 from georep_utils.geometry.synthetic import gaussian, shuffle_columns
 from georep_utils.io import UserError
+from georep_utils.measurements import kept
 
 # The linear probe's cross-validation. A class needs a sample in each fold.
 FOLDS = 5
@@ -522,6 +523,7 @@ def sizes(cloud: Layers, layers: Sequence[int]) -> pd.DataFrame:
 # ------------------------------------------------------------------------------- layers and labels
 
 
+@kept
 def linear_probe(X: np.ndarray, labels: np.ndarray, samples: int = 5000, seed: int = 0) -> float:
     """Accuracy of a linear classifier: logistic regression in five-fold cross-validation.
 

@@ -43,6 +43,7 @@ from scipy.optimize import brentq
 from georep_utils.geometry.half_kernels import count_shared, first_inside
 from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
 from georep_utils.io import UserError
+from georep_utils.measurements import kept
 
 N_GROUPS = 20
 # One more than a prime that leaves 3 when divided by 4: what Paley's construction (1933) serves.
@@ -308,6 +309,7 @@ def replicates(
     return np.array([[statistic(half) for half in pair] for pair in halves(neighbors, groups, k)])
 
 
+@kept
 def label_overlap_replicates(
     neighbors: Neighbors, labels: np.ndarray, groups: np.ndarray, k: int, weighted: bool = True
 ) -> np.ndarray:
@@ -327,6 +329,7 @@ def label_overlap_replicates(
     return replicates(neighbors, groups, k, overlap)
 
 
+@kept
 def data_overlap_replicates(a: Neighbors, b: Neighbors, groups: np.ndarray, k: int) -> np.ndarray:
     """Overlap of the neighbourhoods of two layers in both halves of each division, (n_groups - 1,
     2).
@@ -342,6 +345,7 @@ def data_overlap_replicates(a: Neighbors, b: Neighbors, groups: np.ndarray, k: i
     )
 
 
+@kept
 def accuracy_replicates(neighbors: Neighbors, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Leave-one-out accuracy of the nearest neighbour's label in both halves of each division,
     (n_groups - 1, 2).
@@ -352,6 +356,7 @@ def accuracy_replicates(neighbors: Neighbors, labels: np.ndarray, groups: np.nda
     )
 
 
+@kept
 def twonn_replicates(
     X: np.ndarray,
     groups: np.ndarray,
@@ -437,6 +442,7 @@ def twonn_likelihood(distances: np.ndarray) -> float:
     return float((len(kept) - 1) / np.log(kept[:, 1] / kept[:, 0]).sum())
 
 
+@kept
 def gride_replicates(
     neighbors: Neighbors, groups: np.ndarray, ranks: Sequence[int] = (2, 4)
 ) -> tuple[float, np.ndarray]:

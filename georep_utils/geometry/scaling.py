@@ -32,6 +32,7 @@ import pandas as pd
 
 from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
 from georep_utils.io import UserError
+from georep_utils.measurements import kept
 
 # The relative standard error of d from n ratios is 1 / sqrt(n). With fewer than these it is above a
 # fifth of the estimate.
@@ -64,6 +65,7 @@ class _Row:
     n_excluded: int
 
 
+@kept
 def twonn_scaling(
     X: np.ndarray,
     decimations: Sequence[int] = (1, 2, 4, 8, 16, 32),
@@ -137,6 +139,7 @@ def twonn_scaling(
     return pd.DataFrame(rows)
 
 
+@kept
 def gride_scaling(neighbors: Neighbors, d_max: float = 1000.0) -> pd.DataFrame:
     """Estimate the dimension with Gride, from neighbours k and 2k of all points, k = 1, 2, 4, ..
 

@@ -75,7 +75,7 @@ def refuse_stale() -> None:
 
 
 def clean(run: Mapping) -> list[str]:
-    """Remove what a run computed: pages, tables, and clouds that no other run uses.
+    """Remove what a run computed: pages, tables, measurements, and clouds that no other run uses.
 
     The run file stays, unless the run is a variant, whose file was made by the program. Tables that
     the repository carries are not touched.
@@ -91,7 +91,7 @@ def clean(run: Mapping) -> list[str]:
         if runs == {run["name"]} and folder.is_dir():
             shutil.rmtree(folder)
             removed.append(folder)
-    for folder in (paths.work, paths.pages):
+    for folder in (paths.work, paths.pages, io.measurements_folder() / paths.run):
         if folder.is_dir():
             shutil.rmtree(folder)
             removed.append(folder)

@@ -14,7 +14,6 @@ again makes none that exists.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import multiprocessing
 import os
@@ -32,7 +31,7 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import jupytext
@@ -59,48 +58,13 @@ WATCH_SECONDS = 0.5  # between two looks at whether the process that gave the wo
 # ------------------------------------------------------------------------------------------- keys
 
 
-@lru_cache(maxsize=256)
-def _imports(file: Path, changed: int) -> tuple[Path, ...]:
-    """Files of this package that a file imports; `changed` is the time of its last change."""
-    return tuple(_imported_files(file.read_text(encoding="utf-8")))
-
-
-def _imported_files(source: str) -> list[Path]:
-    """Files of this package that `source` imports, wherever the import stands."""
-    files = []
-    for node in ast.walk(ast.parse(source)):
-        modules = []
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            modules = [node.module, *inner]
-        for module in modules:
-            if module.partition(".")[0] == "georep_utils":
-                files.append(REPOSITORY / f"{module.replace('.', '/')}.py")
-    return [file for file in files if file.is_file()]
-
-
-def imported_modules(source: str) -> list[str]:
-    """Modules of this package that `source` imports, directly or through others."""
-    waiting = _imported_files(source)
-    found = set()
-    while waiting:
-        file = waiting.pop()
-        if file not in found:
-            found.add(file)
-            waiting += _imports(file, file.stat().st_mtime_ns)
-    names = [file.relative_to(REPOSITORY).with_suffix("") for file in found]
-    return sorted(".".join(name.parts) for name in names)
-
-
 def stage_key(notebook: str, parameters: Mapping) -> str:
     """What a stage's result depends on besides what it reads."""
     cells = read_notebook(notebook).cells
     told = [[cell.cell_type, cell.source, dict(cell.metadata)] for cell in cells]
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     defaults = {name: known.default for name, known in declared_parameters(notebook).items()}
-    return io.digest(told, defaults | dict(parameters), io.code_digest(*imported_modules(code)))
+    return io.digest(told, defaults | dict(parameters), io.code_digest(*io.imported_modules(code)))
 
 
 # ---------------------------------------------------------------------------------------- results
@@ -236,8 +200,9 @@ def run_several(
 ) -> list[list[str]]:
     """Run some runs, side by side where one does not read what another one makes.
 
-    A notebook that says `reads: runs` in its header waits for all runs before its own. The other
-    parameters, the result for each run, and what is raised are those of `run`.
+    A notebook that reads what others made of other runs names these in its header (`reads:
+    [03_distances]`), and waits for them in all runs before its own. The other parameters, the
+    result for each run, and what is raised are those of `run`.
     """
     return _run_all([_stages(run, before=before) for run in several], jobs)
 
@@ -259,7 +224,7 @@ def _stages(run: Mapping, overrides=None, notebooks=None, start="", before=None)
         start=start,
         before=None if before is None else partial(before, complete),
         before_of={notebook: needs(notebook, list(given)) for notebook in given},
-        reads_runs={notebook for notebook in given if _header(notebook).get("reads") == "runs"},
+        reads_of={notebook: _header(notebook).get("reads", []) for notebook in given},
     )
 
 
@@ -310,14 +275,14 @@ def _settle_all(several: Sequence[_Stages], jobs: int, submit: Callable[..., Fut
 
 def _begin_one(several: Sequence[_Stages], submit: Callable[..., Future], running: dict) -> bool:
     """Begin the first notebook that need not wait; whether there was one."""
-    earlier_done = True
-    for stages in several:
+    for number, stages in enumerate(several):
         for notebook in stages.waiting:
-            if stages.is_ready(notebook) and (earlier_done or notebook not in stages.reads_runs):
+            reads = stages.reads_of[notebook]
+            others_ready = all(earlier.has_settled(reads) for earlier in several[:number])
+            if others_ready and stages.is_ready(notebook):
                 stages.waiting.remove(notebook)
                 stages.begin(notebook, submit, running)
                 return True
-        earlier_done = earlier_done and len(stages.known) == len(stages.given)
     return False
 
 
@@ -332,7 +297,7 @@ class _Stages:
     """The notebooks of one run on their way.
 
     before_of: notebook -> those that have to be settled before it (`needs`).
-    reads_runs: the notebooks that read what other runs make.
+    reads_of: notebook -> those whose results it reads in other runs.
     waiting: those not begun, in order.
     known: notebook -> facts that it and those before it found out, once it is settled.
     """
@@ -345,7 +310,7 @@ class _Stages:
     start: str
     before: Callable[[], None] | None
     before_of: Mapping[str, list[str]]
-    reads_runs: set[str]
+    reads_of: Mapping[str, Sequence[str]]
     waiting: list[str] = field(init=False)
     known: dict[str, dict[str, bool]] = field(default_factory=dict)
     executed: list[str] = field(default_factory=list)
@@ -359,6 +324,10 @@ class _Stages:
 
     def is_ready(self, notebook: str) -> bool:
         return all(other in self.known for other in self.before_of[notebook])
+
+    def has_settled(self, notebooks: Sequence[str]) -> bool:
+        """Whether none of these notebooks, as far as this run has them, is still to be settled."""
+        return all(name in self.known for name in notebooks if name in self.given)
 
     def begin(self, notebook: str, submit: Callable[..., Future], running: dict) -> None:
         """Find the result of a notebook, or start its execution."""
@@ -483,7 +452,7 @@ def execute(
         executed = Path(folder) / "executed.ipynb"
         nbformat.write(_numbered(jupytext.read(notebook_file(notebook))), source)
         try:
-            _papermill(source, executed, parameters, record)
+            _papermill(source, executed, parameters, record, paths.run)
         except Exception as error:
             failure = _failure(notebook, paths, error, executed, aside)
             if failure is None:
@@ -516,7 +485,7 @@ def _numbered(notebook):
     return notebook
 
 
-def _papermill(source: Path, target: Path, parameters: Mapping, record: Path) -> None:
+def _papermill(source: Path, target: Path, parameters: Mapping, record: Path, run: str) -> None:
     import papermill
     from papermill.engines import papermill_engines
     from traitlets.config import Config
@@ -524,7 +493,8 @@ def _papermill(source: Path, target: Path, parameters: Mapping, record: Path) ->
     from georep_utils.workflow.engine import Engine
 
     papermill_engines.register("georep", Engine)
-    os.environ.update(kernel_server.environment(), **{io.RECORD: str(record)})
+    told = {io.RECORD: str(record), io.RUN: run}
+    os.environ.update(kernel_server.environment() | told)
     try:
         papermill.execute_notebook(
             source,
@@ -539,7 +509,8 @@ def _papermill(source: Path, target: Path, parameters: Mapping, record: Path) ->
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),
         )
     finally:
-        del os.environ[io.RECORD]
+        for name in told:
+            del os.environ[name]
 
 
 def _failure(
