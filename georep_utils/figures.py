@@ -1171,6 +1171,39 @@ def training_dynamics(
 
 
 @_keeps_tables
+def trainings(common: pd.DataFrame, label_k: int, note: str = "") -> Figure:
+    """Bands over several trainings of one network, at the checkpoints that all of them have.
+
+    Parameters
+    ----------
+    common : DataFrame
+        Columns training, checkpoint (in the order of training), depth, id, label_overlap.
+    label_k : int
+        Number of neighbours of the label overlap.
+    """
+    cases = list(common.groupby("checkpoint", sort=False))
+    shades = _shades("plasma", len(cases))
+    measures = ["id", "label_overlap"] if common.label_overlap.notna().any() else ["id"]
+    figure, axes = _panels(1, len(measures), height=4.0)
+    for axis, measure in zip(axes[0], measures, strict=True):
+        for i, (name, part) in enumerate(cases):
+            of = part.groupby("depth")[measure].agg(["mean", "min", "max"])
+            inside = of[of.index <= 1 + 1e-9]
+            axis.fill_between(
+                inside.index, inside["min"], inside["max"], color=shades[i], alpha=0.3
+            )
+            marker = MARKERS[i % len(MARKERS)]
+            _curve(axis, of.index, of["mean"], colour=shades[i], label=name, marker=marker, order=i)
+        _depth_axis(axis)
+    _from_zero(axes[0, 0], ID_LABEL)
+    if len(measures) > 1:
+        _from_zero(axes[0, 1], _label_overlap_name(label_k), 1)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    _legend_above(figure, handles, labels, "trained for", 5)
+    return _note(figure, note)
+
+
+@_keeps_tables
 def listening_places(
     places: pd.DataFrame, label_k: int, note: str = "", baselines: pd.DataFrame | None = None
 ) -> Figure:

@@ -40,6 +40,7 @@ decimation = 4  # at least 1 | TwoNN keeps one point in so many.
 label_k = 10  # at least 1 | Neighbours of the label overlap.
 range_max = 64  # at least 2 | Largest rank of distance ratios to keep, a power of two.
 seed = 0  # at least 0 | Of the random subsets, and of random weights.
+other_trainings = []  # | Runs of these checkpoints from trainings with other seeds.
 
 # %%
 import numpy as np
@@ -81,6 +82,19 @@ n_first = n_per_class or None
 data = datasets.load(dataset, split, n_first, data_dir, **dataset_options)
 io.note_facts(**data.facts())
 n = len(data)
+
+# %% tags=["hide-input"]
+others = {}
+for name in other_trainings:
+    table = io.read_table(io.RunPaths(name).results / "training_dynamics.csv")
+    if set(table.n_samples) != {n}:
+        raise io.UserError(
+            f"run {name}, another training, has read {table.n_samples.iloc[0]} samples, and this "
+            f"one reads {n}: expected the same; run it again with this n_per_class, or leave it "
+            "out of other_trainings"
+        )
+    others[name] = table
+io.note_facts(trainings=len(others) > 0)
 
 # %% [markdown]
 # ## One cloud a checkpoint
@@ -256,9 +270,62 @@ glue("last-overlap", float(last.best_overlap), display=False)
 # %% [markdown]
 # A caution. The dimension of a profile's top and that of its dip are compared at one scale. If the
 # clouds become noisier or more curved while the network learns, estimates at one scale move for
-# that reason alone. And one training is one training: nothing here says how much of the difference
-# between two checkpoints would be there between two trainings from other random weights.
+# that reason alone.
+
+# %% [markdown] tags=["not-trainings"]
+# And one training is one training: nothing here says how much of the difference between two
+# checkpoints would be there between two trainings from other random weights.
+
+# %% [markdown] tags=["only-trainings"]
+# ## Accidents of a training
 #
+# One training is one training. Another one, from other random weights and with the images in
+# another order, ends at other weights, and perhaps at another profile. What all trainings have in
+# common can be explained; what only one of them has is an accident. {glue:text}`n-trainings`
+# networks were trained in the same way from different seeds, and read the same samples. They are
+# compared at the checkpoints that all of them have.
+
+# %% tags=["only-trainings"]
+trainings = pd.concat(
+    [dynamics.assign(training=run)]
+    + [table.assign(training=name) for name, table in others.items()]
+)
+counts = trainings.groupby("checkpoint", sort=False).training.nunique()
+common = trainings[trainings.checkpoint.isin(counts.index[counts == len(others) + 1])]
+
+# %% tags=["only-trainings"] mystnb={"figure": {"name": "{{run}}-fig-trainings", "caption": "The checkpoints that several trainings have in common. Each band goes from the lowest to the highest of the trainings, which differ in their random weights and in the order of the images; the line is their mean. Where two bands overlap, an accident of the training is as large as what the training did between the two."}, "image": {"alt": "Bands of intrinsic dimension and label overlap against relative depth, a band a checkpoint"}}
+named = f"{called}, {len(others) + 1} trainings, {samples}"
+note = f"{named}; TwoNN, N/n = {decimation}; measured here"
+figures.trainings(common, label_k, note)
+
+# %% [markdown] tags=["only-trainings"]
+# In numbers, without the output: the mean over the layers, lowest and highest of the trainings; and
+# how far a layer of one training lies from the mean of all (the standard deviation over trainings,
+# its root mean square over the layers).
+
+# %% tags=["only-trainings"]
+inner = common[common.depth <= 1]
+measures = ["id", "label_overlap"] if io.facts().get("labels") else ["id"]
+means = inner.groupby(["checkpoint", "training"], sort=False)[measures].mean()
+of_layer = inner.groupby(["checkpoint", "layer"], sort=False)[measures].var()
+spread = of_layer.groupby("checkpoint", sort=False).mean() ** 0.5
+ends = means.groupby("checkpoint", sort=False).agg(["min", "max"])
+ends.join(pd.concat({"spread": spread}, axis=1).swaplevel(axis=1))[measures].round(3)
+
+# %% tags=["hide-input", "only-trainings"]
+compared = list(spread.index)
+levels = means.id.groupby("checkpoint", sort=False).mean()
+glue("n-trainings", len(others) + 1, display=False)
+glue("last-common", str(compared[-1]), display=False)
+glue("common-change", float(levels.iloc[-1] - levels.iloc[0]), display=False)
+glue("common-spread", float(spread.id.iloc[-1]), display=False)
+glue("common-share", float(spread.id.iloc[-1] / levels.iloc[-1]), display=False)
+at_end = inner[inner.checkpoint == compared[-1]].groupby("training")
+depths = at_end.apply(lambda table: table.depth[table.id.idxmax()])
+glue("peak-from", float(depths.min()), display=False)
+glue("peak-to", float(depths.max()), display=False)
+
+# %% [markdown]
 # ## What we saw
 #
 # - The *height* of the dimension: over layers 0 to $L$ its mean is {glue:text}`first-mean_id:.2f`
@@ -279,3 +346,10 @@ glue("last-overlap", float(last.best_overlap), display=False)
 # - The best overlap with labels is {glue:text}`first-overlap:.2f` in the first checkpoint and
 #   {glue:text}`last-overlap:.2f` in the last. Labels took no part in the training. The input itself
 #   ({glue:text}`input-overlap-name`) reaches {glue:text}`input-overlap:.2f` before any of it.
+
+# %% [markdown] tags=["only-trainings"]
+# - Between {glue:text}`n-trainings` trainings the dimension of a layer at checkpoint
+#   *{glue:text}`last-common`* differs by {glue:text}`common-spread:.2f` (standard deviation), which
+#   is {glue:text}`common-share:.0%` of the mean; since the first checkpoint that mean has changed
+#   by {glue:text}`common-change:+.2f`. The highest layer lies at relative depths from
+#   {glue:text}`peak-from:.2f` to {glue:text}`peak-to:.2f`.

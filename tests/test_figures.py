@@ -198,6 +198,16 @@ DRAWN = {
     "training_dynamics": lambda f: f.training_dynamics(
         each("checkpoint", [HOSTILE, "1/2", "trained"], label_overlap=0.5), 10, NOTE, OF_INPUT
     ),
+    "trainings": lambda f: f.trainings(
+        pd.concat(
+            each(
+                "checkpoint", [HOSTILE, "1/2"], label_overlap=shift / 10, training=str(shift)
+            ).assign(id=HUMP.mean() + shift)
+            for shift in (1, 2, 3)
+        ),
+        10,
+        NOTE,
+    ),
     "language_controls": lambda f: f.language_controls(
         each("control", ["as written, mean", *WAYS, HOSTILE], label_overlap=0.5), 10, NOTE
     ),
@@ -347,6 +357,7 @@ FROM_ZERO = [
     "sizes",
     "id_by_samples",
     "training_dynamics",
+    "trainings",
     "listening_places",
     "theirs_and_ours",
     "real_profiles",
@@ -443,12 +454,12 @@ def test_no_legend_is_cut_off(drawn, name):
 
 
 def test_a_curve_is_named_once(drawn):
-    for name in ("training_dynamics", "language_controls"):
+    for name in ("training_dynamics", "trainings", "language_controls"):
         figure = drawn[name]
         legends = [*figure.legends, *(a.get_legend() for a in figure.axes if a.get_legend())]
         named = [text.get_text() for legend in legends for text in legend.get_texts()]
         curves = [name for name in named if not name.startswith("input: ")]
-        assert len(curves) == len(set(curves)) > 2
+        assert len(curves) == len(set(curves)) > 1
 
 
 def test_a_panel_that_is_left_over_takes_the_whole_row():

@@ -1,4 +1,4 @@
-"""Measurements are taken once: the same values come back, and nothing that changed is overlooked."""
+"""Measurements are taken once: the same values come back, and no change is overlooked."""
 
 import numpy as np
 import pandas as pd

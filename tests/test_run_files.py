@@ -744,6 +744,27 @@ def test_training_dynamics_read_revisions_of_the_hub(pythia, here, execute):
     assert by_step.size().tolist() == [4, 4, 4] and by_step.id.max().nunique() == 3
 
 
+def test_other_trainings_make_a_band_at_the_checkpoints_that_all_have(pythia, here, execute):
+    given = labelled_texts(here) | {"checkpoints": STEPS_OF_PYTHIA}
+    given |= {"training_dynamics__decimation": 1}
+    with pythia_hub(pythia) as server:
+        execute("pythia-160m", ["01"], download__hub_endpoint=server.url, **given)
+    execute("pythia-160m", ["06"], **given)
+    results = here / "book/results"
+    own = pd.read_csv(results / "pythia-160m/training_dynamics.csv")
+    last = own.checkpoint.iloc[-1]
+    (results / "another").mkdir()
+    another = own[own.checkpoint != last].assign(id=own.id + 2)
+    another.to_csv(results / "another/training_dynamics.csv", index=False)
+    scope = execute("pythia-160m", ["06"], training_dynamics__other_trainings=["another"], **given)
+    assert list(scope["spread"].index) == [*STEPS_OF_PYTHIA][:-1], "only what both have"
+    # Two values that are 2 apart have a standard deviation of the square root of 2.
+    np.testing.assert_allclose(scope["spread"].id, np.sqrt(2), atol=1e-4)
+    another.assign(n_samples=7).to_csv(results / "another/training_dynamics.csv", index=False)
+    with pytest.raises(UserError, match="has read 7 samples"):
+        execute("pythia-160m", ["06"], training_dynamics__other_trainings=["another"], **given)
+
+
 def test_a_revision_that_does_not_exist_is_named_before_anything_else(pythia, here, execute):
     given = labelled_texts(here) | {"checkpoints": {"none": f"{PYTHIA}@step7", "end": PYTHIA}}
     with pythia_hub(pythia) as server, pytest.raises(UserError, match="no revision 'step7'"):
