@@ -155,7 +155,11 @@ def build_book(as_pdf: bool = False) -> None:
     """Build the html, or the PDF, and say where it is."""
     from georep_utils.workflow import inventory, pages
 
-    inventory.refuse_stale()
+    older = inventory.refuse_stale()
+    if older:
+        print(
+            f"made by an earlier version of notebooks or code: {', '.join(older)}; run them again"
+        )
     made = {"cost-table": pages.markdown_table(_cost_rows())}
     if as_pdf:
         from georep_utils.workflow import pdf
@@ -188,7 +192,7 @@ def _cost_rows() -> list[list[str]]:
 
 def command_cost(given: argparse.Namespace) -> None:
     """Say what a run, or each run of the repository, will download, store and take."""
-    from georep_utils import cost
+    from georep_utils import cost, cost_table
     from georep_utils.workflow import runs
 
     if given.run is None:
@@ -197,7 +201,13 @@ def command_cost(given: argparse.Namespace) -> None:
         print(_in_columns(_cost_rows()))
         return
     run = runs.read_run(given.run)
-    print(cost.report(runs.all_parameters(run, dict(given.parameter))))
+    parameters = runs.all_parameters(run, dict(given.parameter))
+    told = cost.report(parameters)
+    print(told)
+    if cost.UNKNOWN in told and run["name"] in runs.repository_run_files():
+        print("by what their owners state, and scaled from this book's benchmarks:")
+        table = cost_table.table({run["name"]: parameters})
+        print(_in_columns([list(table.columns), *table.astype(str).to_numpy().tolist()]))
 
 
 def _in_columns(rows: list[list[str]]) -> str:

@@ -33,6 +33,7 @@ from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from georep_utils import extraction, io, parallel
 from georep_utils.geometry import neighbors as search
@@ -710,6 +711,11 @@ def bring(
         For a file that is missing or unreadable, arrays of unequal N, another type, NaN or
         infinity, and labels of another number. It names the array.
     """
+    if not path:
+        raise UserError(
+            "no arrays are named; expected a folder of .npy files, an .npz, a .safetensors or a "
+            "zarr group: set bring.path in the run file"
+        )
     path = _existing(path)
     kind = _format_of(path)
     names = list(arrays) if arrays else _array_names(path, kind)
@@ -906,6 +912,16 @@ def _side(path: str | Path | None, what: str, n: int) -> np.ndarray | None:
         raise UserError(
             f"{path} holds {what} of shape {values.shape}; expected one for each of {n}"
         )
+    lacking = (
+        np.flatnonzero(np.char.strip(values) == "")
+        if values.dtype.kind == "U"
+        else (np.flatnonzero(pd.isna(values)))
+    )
+    if len(lacking):
+        raise UserError(
+            f"{path} has no {what} for {len(lacking)} of {n} samples (first: row {lacking[0]}); "
+            "expected one for each: fill it in, or leave the sample out of every array"
+        )
     return np.unique(values, return_inverse=True)[1].reshape(-1)
 
 
@@ -916,7 +932,7 @@ def _side_digest(values: np.ndarray | None) -> str | None:
 def _file_digests(path: Path) -> dict[str, str]:
     if path.is_file():
         return {path.name: io.file_digest(path)}
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    files = [file for file in io.find(path, "**/*") if file.is_file()]
     return {str(file.relative_to(path)): io.file_digest(file) for file in files}
 
 

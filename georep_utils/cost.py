@@ -20,8 +20,11 @@ import numpy as np
 from georep_utils import io
 from georep_utils.io import MissingFile, UserError
 
+UNKNOWN = "not here yet"
 CALIBRATION_POINTS = 6_000
 CALIBRATION_SECONDS = 3.0
+# Time of chapter 04 over that of the searches of 03, as in the runs of this book; and ten seconds.
+DIMENSION = 0.4
 
 
 @dataclass(frozen=True)
@@ -59,23 +62,44 @@ class Plan:
         except MissingFile:
             return None
 
-    def source(self, notebook: str = "02_extract"):
-        """The model that a notebook reads, by what it is made from; None where there is none."""
+    def n_samples(self) -> int | None:
+        """How many samples the clouds of the run have; None where that is not known yet."""
+        if self.has("02_bring"):
+            from georep_utils import clouds
+
+            return clouds.bring(**self.brought()).n_samples
+        data = self.dataset("02_extract")
+        return None if data is None else len(data)
+
+    def brought(self) -> dict:
+        """The arguments of `clouds.bring`."""
+        names = ("path", "labels", "families", "arrays", "n_blocks", "name")
+        return {name: self.value("02_bring", name) or None for name in names}
+
+    def source(self, notebook: str = "02_extract", checkpoint: str | None = None, **place):
+        """The model that a notebook reads, by what it is made from; None where there is none.
+
+        Parameters
+        ----------
+        checkpoint : one of a training, in the place of the notebook's own.
+        place : site and pool, in the place of the notebook's own.
+        """
         from georep_utils.models import load
 
         name = self.value(notebook, "model")
         if not name:
             return None
-        return load.source(
-            name,
-            self.value(notebook, "checkpoint") or None,
-            device=self.value(notebook, "device", "auto"),
-            dtype=self.value(notebook, "dtype", "float32"),
-            site=self.value(notebook, "site", "ln_1"),
-            pool=self.value(notebook, "pool", "mean"),
-            data_dir=self.value(notebook, "data_dir", "data"),
-            **self.value(notebook, "model_options", {}),
-        )
+        settings = {
+            "device": self.value(notebook, "device", "auto"),
+            "dtype": self.value(notebook, "dtype", "float32"),
+            "site": self.value(notebook, "site", "ln_1"),
+            "pool": self.value(notebook, "pool", "mean"),
+            "data_dir": self.value(notebook, "data_dir", "data"),
+        }
+        settings |= self.value(notebook, "model_options", {}) | place
+        if checkpoint is not None:
+            return load.source_of_checkpoint(name, checkpoint, **settings)
+        return load.source(name, self.value(notebook, "checkpoint") or None, **settings)
 
 
 # ------------------------------------------------------------------------------------------ check
@@ -91,20 +115,75 @@ def check(parameters: Mapping[str, Mapping]) -> None:
     Raises
     ------
     UserError
-        Naming the parameter, for a model option that does not exist, more neighbours than points
-        or than are kept, and a decimation that leaves too few points.
+        Naming the parameter, for a device or scheduler that is not there, a model option that does
+        not exist, arrays that can't be a cloud, a run to compare that has none, more neighbours
+        than points or than are kept, and a decimation that leaves too few points.
     """
     plan = Plan(parameters)
-    if plan.has("02_extract"):
-        plan.source()
-    data = plan.dataset("02_extract")
-    _check_neighbors(plan, None if data is None else len(data))
-    if data is not None:
-        _check_scale(plan, len(data))
+    _check_where(plan)
+    _check_sources(plan)
+    n = plan.n_samples()
+    _check_neighbors(plan, n)
+    _check_compared(plan)
+    if n is not None:
+        _check_scale(plan, n)
+        _check_texts(plan, n)
     for notebook in ("06", "11"):
         small = plan.dataset(notebook)
         if small is not None:
             _check_quick_profile(plan, notebook, len(small))
+
+
+def _check_where(plan: Plan) -> None:
+    """Refuse devices and schedulers that are not there."""
+    from georep_utils import parallel
+    from georep_utils.precision import find_device
+
+    for values in plan.parameters.values():
+        if "device" in values:
+            find_device(values["device"], values.get("dtype", "float32"))
+        scheduler = values.get("scheduler")
+        if scheduler and scheduler != "local":
+            parallel.address_of(scheduler)
+
+
+def _check_sources(plan: Plan) -> None:
+    """Refuse models that can't be read in the way that is asked for."""
+    if plan.has("02_extract"):
+        plan.source()
+    for checkpoint in plan.value("06", "checkpoints", {}).values():
+        if checkpoint not in (None, "untrained"):
+            plan.source("06", checkpoint=checkpoint)
+    for site in plan.value("11", "sites", []):
+        for pool in plan.value("11", "pools", []):
+            plan.source("11", site=site, pool=pool)
+
+
+def _check_compared(plan: Plan) -> None:
+    """Refuse a comparison of clouds that are not there or have other samples."""
+    from georep_utils import clouds
+
+    if not plan.has("12"):
+        return
+    names = ("first", "first_cloud", "second", "second_cloud", "k")
+    first, first_cloud, second, second_cloud, k = (plan.value("12", name) for name in names)
+    a = clouds.chosen(first, first_cloud)
+    clouds.same_samples(a, clouds.chosen(second, second_cloud))
+    if k >= a.n_samples:
+        raise UserError(
+            f"compare.k is {k}, but there are {a.n_samples} samples; expected fewer neighbours "
+            "than samples: lower k"
+        )
+
+
+def _check_texts(plan: Plan, n: int) -> None:
+    few = min(n, plan.value("18", "n_samples", n))
+    k = plan.value("18", "label_k", 1)
+    if k >= few:
+        raise UserError(
+            f"language_controls.label_k is {k}, but {few} texts are read; expected fewer: lower it "
+            "or take more texts"
+        )
 
 
 def _check_neighbors(plan: Plan, n: int | None) -> None:
@@ -204,15 +283,23 @@ def report(parameters: Mapping[str, Mapping]) -> str:
     check(parameters)
     plan = Plan(parameters)
     lines = _downloads(plan)
+    if plan.has("02_bring"):
+        return "\n".join([*lines, *_of_brought(plan)])
+    if not plan.has("02_extract"):
+        lines.append(
+            "clouds         those of other runs; these chapters read them and their tables"
+        )
+        lines.append("chapters       a few MB on disk, about a minute each")
+        return "\n".join(lines)
     data = plan.dataset("02_extract")
     if data is None:
-        lines.append("samples        not here yet: 01_download brings them, or says where they go")
+        lines.append(f"samples        {UNKNOWN}: 01_download brings them, or says where they go")
         return "\n".join(lines)
     lines.append(f"samples        {len(data):,} of {data.name}")
     try:
         model = plan.source().load()
     except UserError as error:
-        lines.append(f"model          not here yet: {error}")
+        lines.append(f"model          {UNKNOWN}: {error}")
         return "\n".join(lines)
     return "\n".join([*lines, *_sizes_and_times(plan, data, model)])
 
@@ -253,7 +340,7 @@ def _sizes_and_times(plan: Plan, data, model) -> list[str]:
     n_weights = sum(weight.numel() for weight in model.net.parameters())
     search = sum(_search_seconds(n, width, maxk, 2**ranks) for width in all_widths)
     extraction = networks * n / rate
-    return [
+    lines = [
         f"layers         {len(widths)} of width {min(widths)} to {max(widths)}, "
         f"{networks} network(s), and {len(of_input)} array(s) of the input",
         f"02 extract     {stored / 1e9:.2f} GB on disk, "
@@ -261,8 +348,42 @@ def _sizes_and_times(plan: Plan, data, model) -> list[str]:
         f"{model.device}",
         f"03 neighbours  {searched / 1e9:.2f} GB on disk, "
         f"{search_memory(n, max(all_widths)) / 1e9:.1f} GB of memory, about {duration(search)}",
-        f"04 dimension   a few MB on disk, about {duration(0.4 * search + 10)}",
-        "other chapters a few MB on disk, under a minute each beyond the clouds that they need",
+        f"04 dimension   a few MB on disk, about {duration(DIMENSION * search + 10)}",
+    ]
+    for notebook, what, n_clouds in (
+        ("06", "training", len(plan.value("06", "checkpoints", {}))),
+        ("11", "places", len(plan.value("11", "sites", [])) * len(plan.value("11", "pools", []))),
+    ):
+        few = plan.dataset(notebook) if plan.has(notebook) else None
+        if few is not None:
+            passes = 1 if notebook == "11" and plan.source("11").in_one_pass else n_clouds
+            read = passes * len(few) / rate
+            disk = array_bytes(len(few), n_clouds * widths) / 1e9
+            found = n_clouds * search * (len(few) / n) ** 2 / networks
+            lines.append(
+                f"{notebook} {what:12}{disk:.2f} GB on disk, {n_clouds} clouds of {len(few):,} "
+                f"samples, about {duration(read + found)}"
+            )
+    return [*lines, "other chapters a few MB on disk, under a minute each"]
+
+
+def _of_brought(plan: Plan) -> list[str]:
+    """What arrays that were brought will take: they are read in place, and searched."""
+    from georep_utils import clouds
+
+    cloud = clouds.bring(**plan.brought())
+    n = cloud.n_samples
+    widths = [cloud[layer].shape[1] for layer in cloud.layers]
+    maxk = plan.value("03", "maxk", 50)
+    ranks = int(np.log2(plan.value("03", "range_max", 1024)))
+    search = sum(_search_seconds(n, width, maxk, 2**ranks) for width in widths)
+    return [
+        f"samples        {n:,}, brought",
+        f"layers         {len(widths)} of width {min(widths)} to {max(widths)}, read in place",
+        f"03 neighbours  {neighbor_bytes(n, len(widths), maxk, ranks) / 1e9:.2f} GB on disk, "
+        f"{search_memory(n, max(widths)) / 1e9:.1f} GB of memory, about {duration(search)}",
+        f"04 dimension   a few MB on disk, about {duration(DIMENSION * search + 10)}",
+        "other chapters a few MB on disk, under a minute each",
     ]
 
 

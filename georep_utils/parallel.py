@@ -120,7 +120,7 @@ def connect(scheduler: str, resources: dict[str, float] | None = None) -> Iterat
             with Client(workers, security=workers.security) as client:
                 yield client
         return
-    address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
+    address = address_of(scheduler)
     try:
         client = Client(address, timeout=ANSWER_SECONDS)
     except (OSError, ValueError) as error:
@@ -131,6 +131,17 @@ def connect(scheduler: str, resources: dict[str, float] | None = None) -> Iterat
     with client:
         _check_workers(client, resources)
         yield client
+
+
+def address_of(scheduler: str) -> str:
+    """Where a Dask scheduler listens: its address, or what its scheduler file says.
+
+    Raises
+    ------
+    UserError
+        For a file that is missing or says nothing.
+    """
+    return scheduler if "://" in scheduler else _address_in(Path(scheduler))
 
 
 def _local_workers(resources: dict[str, float] | None) -> Any:

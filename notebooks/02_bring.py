@@ -126,13 +126,6 @@ from georep_utils import clouds, io
 # they are; nothing is copied. Their checksums become the recipe of the cloud, so that another file
 # under the same name is another cloud.
 
-# %% tags=["hide-input"]
-if not path:
-    raise io.UserError(
-        f"run {run} names no arrays; expected a folder of .npy files, an .npz, a "
-        ".safetensors or a zarr group: set bring.path in the run file"
-    )
-
 # %%
 cloud = clouds.bring(
     path,

@@ -93,7 +93,8 @@ io.note_facts(measured=len(ours) > 0)
 # profile with its errors, and reports a layer only where noise alone would give one in at most a
 # twentieth of profiles that have none. Runs bring the errors of their layers, and what these share.
 # Published curves come without the error of an estimate; for them it is taken from the scatter
-# between neighbouring layers.
+# between neighbouring layers, and a layer counts only if it is found whatever part of their errors
+# neighbours may share ({ref}`paper-report`).
 
 # %%
 of_paper = evidence.of_paper(theirs)

@@ -713,7 +713,8 @@ shares.round(2)
 #
 # The same rule on the six profiles of the paper. They come without errors for each layer, so that
 # the scatter between neighbouring layers serves: it is one relative error for the whole profile.
-# No layer has less than the error of reading its figure.
+# No layer has less than the error of reading its figure. Here errors count as independent; that a
+# layer must also be found where neighbours share them is asked in {ref}`paper-report`.
 
 # %%
 readings = io.read_table(published.READINGS)

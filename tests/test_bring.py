@@ -88,3 +88,37 @@ def test_without_a_path_the_run_says_what_to_set(root, monkeypatch):
     with pytest.raises(UserError, match="set bring.path in the run file"):
         bring(root, monkeypatch, bring__path="")
     assert not io.read_json(RunPaths("brought").clouds)
+
+
+@pytest.mark.parametrize(
+    ("labels", "lacking"),
+    [
+        (np.where(np.arange(24) == 5, np.nan, np.arange(24) % 3), "1 of 24 samples.*row 5"),
+        ("a\nb\n\n" * 8, "8 of 24 samples.*row 2"),
+    ],
+)
+def test_missing_labels_are_named_and_no_class(root, labels, lacking):
+    np.save(root / "layer.npy", np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32))
+    file = root / "classes.txt"
+    if isinstance(labels, str):
+        file.write_text(labels)
+    else:
+        file = root / "elsewhere" / "classes.npy"
+        file.parent.mkdir()
+        np.save(file, labels)
+    (root / "arrays").mkdir()
+    (root / "layer.npy").rename(root / "arrays/layer.npy")
+    with pytest.raises(UserError, match=f"has no labels for {lacking}"):
+        clouds.bring(root / "arrays", labels=file)
+
+
+def test_an_array_that_is_added_to_a_folder_is_noticed(root, monkeypatch):
+    (root / "arrays").mkdir()
+    layer = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
+    np.save(root / "arrays/layer_0.npy", layer)
+    monkeypatch.setenv(io.RECORD, str(root / "record.jsonl"))
+    first = clouds.bring(root / "arrays")
+    noted = {short: io.state(short) for short in io.recorded(root / "record.jsonl")[0]}
+    np.save(root / "arrays/layer_1.npy", layer + 1)
+    assert [short for short, before in noted.items() if io.state(short) != before]
+    assert len(clouds.bring(root / "arrays")) == len(first) + 1

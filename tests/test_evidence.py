@@ -80,7 +80,9 @@ def test_the_published_curves_are_judged_by_their_scatter():
     said = verdicts.pivot(index="finding", columns="model", values="verdict")
     assert set(said.loc["4.1"]) == {"not testable"}  # nothing about training is published
     assert said.loc["1.5", "igpt-small"] == "not testable"  # its scatter hides a tenth
-    assert said.loc["1.5", "igpt-large"] == said.loc["1.4", "esm2-3B"] == "yes"
+    # Its minimum would be noise if errors of neighbouring layers were alike.
+    assert said.loc["1.5", "igpt-large"] == said.loc["3.1", "igpt-large"] == "not testable"
+    assert said.loc["1.4", "esm2-3B"] == said.loc["3.1", "esm2-3B"] == "yes"
 
 
 def test_the_tables_of_an_earlier_version_are_named_and_not_judged(runs):

@@ -38,6 +38,7 @@ IMAGE_LABELS = curve([(0, 0.1), (0.4, 0.8), (1, 0.1)])
 LATE_LABELS = curve([(0, 0.1), (0.9, 0.8), (1, 0.79)])
 IMAGE_NEXT = curve([(0, 0.6), (0.39, 0.8), (0.4, 0.93), (0.88, 0.93), (1, 0.6)])[:-1]
 STILL_NEXT = np.full(N, 0.97)
+FALLING_NEXT = curve([(0, 0.99), (0.39, 0.99), (0.4, 0.95), (1, 0.95)])[:-1]
 
 
 def model(ids, labels, following, error=0.01):
@@ -87,7 +88,7 @@ def test_a_model_of_the_paper_agrees_with_everything():
 
 def test_a_model_unlike_the_paper_disagrees_with_everything():
     found = findings.judge(
-        model(LATE_ID, LATE_LABELS, STILL_NEXT),
+        model(LATE_ID, LATE_LABELS, FALLING_NEXT),
         "image",
         untrained=untrained(6),
         dynamics=dynamics(0.1),
@@ -169,6 +170,13 @@ def test_no_set_of_weights_counts_twice():
         findings.tally(said.drop(columns="weights"))
 
 
+def test_what_the_largest_run_could_not_test_is_said_by_another_of_its_weights():
+    small = {"model": "small", "weights": "w", "n_samples": 500, "verdict": "no"}
+    large = {"model": "large", "weights": "w", "n_samples": 900, "verdict": "not testable"}
+    counted = findings.tally(pd.DataFrame([small, large]).assign(finding="4"))
+    assert counted.loc["4"].to_dict() == {"yes": 0, "no": 1, "partly": 0, "not testable": 0}
+
+
 def test_published_curves_give_way_to_a_run_of_the_same_name_and_weights():
     paper = {"model": "igpt-small", "weights": "w", "n_samples": np.nan, "verdict": "yes"}
     run = paper | {"n_samples": 9000, "verdict": "no"}
@@ -193,6 +201,7 @@ UNDECIDED = {
     "2.1": {"following": np.full(N, 0.85)},
     "2.2": {"following": np.full(N, 0.9)},
     "2.3": {"following": curve([(0, 0.93), (0.89, 0.93), (0.9, 0.9), (1, 0.9)])[:-1]},
+    "2.4": {"following": np.full(N, 0.9)},
     "3.1": {"labels": CLOSE_LABELS},
     "3.2": {"labels": BROAD_LABELS},
 }
@@ -227,6 +236,39 @@ def test_the_interval_of_a_range_holds_the_range_itself():
     )
     one = {v.finding: v for v in found}["4.1"]
     assert one.low <= one.number <= one.high
+    assert one.verdict == "yes", "nothing is flatter"
+
+
+def test_statements_that_are_all_undecided_are_no_evidence_against_a_finding():
+    parts = [("3.1", "partly"), ("3.2", "not testable"), ("4.1", "partly"), ("4.2", "no")]
+    given = [findings.Verdict(key, word, 0.5, 0.4, 0.6, "") for key, word in parts]
+    assert findings.together(given) == {
+        "1": "not testable",
+        "2": "not testable",
+        "3": "partly",
+        "4": "no",
+    }
+
+
+def test_a_layer_is_published_only_if_no_correlation_of_errors_takes_it_away():
+    """A slow wave of a few percent may be a feature, or an error that neighbours share."""
+    wave = curve([(0, 10), (0.2, 20), (1, 16)]) * (1 + 0.05 * np.sin(6 * np.pi * DEPTH))
+    noise = 1 + 0.012 * np.random.default_rng(0).standard_normal(N + 1)
+    slow = rows("intrinsic_dimension", wave * noise, 0.001).assign(source="read off")
+    frame = slow.rename(columns={"value": "id", "error": "id_err"})
+    found = findings.found_if_alike(frame)
+    assert found[0.0].layer is not None and found[0.9].layer is None
+    assert findings.profile_of(slow).found.layer is None
+    little = 1 + (noise - 1) / 3
+    sure = rows("intrinsic_dimension", IMAGE_ID * little, 0.001).assign(source="read off")
+    assert findings.profile_of(sure).found.layer is not None
+
+
+def test_a_layer_among_the_best_is_partly_where_its_confidence_set_is_wide():
+    deep = curve([(0, 10), (0.2, 20), (0.3, 11), (0.5, 10), (0.7, 11), (1, 15)])
+    labels = curve([(0, 0.1), (0.5, 0.8), (1, 0.1)])
+    one = {v.finding: v for v in findings.judge(model(deep, labels, IMAGE_NEXT), "text")}["3.1"]
+    assert one.number == 0 and one.high > findings.NEAR_DEPTH and one.verdict == "partly"
 
 
 def test_several_untrained_networks_are_one_piece_of_evidence():

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "extraction": {"io", "precision"},
     "clouds": COMMON | {"extraction", "geometry"},
     "places": COMMON | {"clouds", "extraction"},
-    "cost": {"io", "data", "models", "geometry", "extraction"},
+    "cost": COMMON | {"data", "models", "geometry", "extraction", "clouds"},
     "cost_table": {"io", "cost"},
     "new_run": {"io", "data", "models"},
     "data": COMMON | {"data"},

@@ -25,7 +25,8 @@ from notebook_runner import EngineWithoutKernel
 
 from georep_utils import __main__ as commands
 from georep_utils import io
-from georep_utils.workflow import engine, pages, runs, stages
+from georep_utils.io import RunPaths
+from georep_utils.workflow import engine, inventory, pages, runs, stages
 
 ENGINE = engine.Engine
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -818,6 +819,40 @@ def test_list_and_clean(lived_in, capfd):
 
 
 # ------------------------------------------------------------------------------------- the book
+
+
+def test_a_page_of_earlier_text_or_code_is_named_and_not_refused(lived_in, capfd):
+    house = lived_in
+    assert house.command("run", "tiny") == 0
+    notebook = house.root / "notebooks/02_sum.py"
+    text = notebook.read_text()
+    notebook.write_text(text + "\n# %% [markdown]\n# One more word.\n")
+    capfd.readouterr()
+    assert house.command("list") == 0
+    assert f"02_sum is out of date: {stages.OTHER_CODE}" in capfd.readouterr().out
+    assert inventory.refuse_stale() == ["02_sum of tiny"]
+    notebook.write_text(text)
+    assert inventory.refuse_stale() == []
+
+
+def test_what_is_asked_is_checked_again_when_files_have_come(monkeypatch):
+    checked = []
+    notebooks = ["01_download", "02_extract", "03_distances"]
+    of_run = stages._Stages(
+        run={"name": "fetching"},
+        paths=RunPaths("fetching"),
+        given={name: {} for name in notebooks},
+        overrides={},
+        notebooks=None,
+        start="01",
+        before=lambda: checked.append(list(of_run.executed)),
+        before_of=dict.fromkeys(notebooks, []),
+        reads_of=dict.fromkeys(notebooks, []),
+    )
+    monkeypatch.setattr(stages, "stage_key", lambda notebook, given: "key")
+    for notebook in notebooks:
+        of_run.begin(notebook, lambda *task: task, {})
+    assert checked == [[], ["01_download"]]
 
 
 def test_a_page_of_other_inputs_is_named_by_list_and_refused_by_book(lived_in, capfd):

@@ -14,8 +14,8 @@ thresholds stand below, each with its reason; none is fitted to a model. Where t
 leave a range ("several times"), the threshold is the lowest that they can bear, so that a "no"
 does not hang on a strict reading.
 
-A model is judged once: runs that share their weights are not independent, and `tally` counts the
-one with the most samples.
+A model is counted once: runs that share their weights are not independent, and for each statement
+`tally` counts the one with the most samples of those that could test it.
 """
 
 from __future__ import annotations
@@ -70,6 +70,9 @@ VISIBLE = 0.1
 # likely than not among them: to be among them proves nothing.
 UNDECIDED = 0.5
 DRAWS = 1000  # redrawn profiles behind the interval of a range
+# What errors of neighbouring layers may have in common where nothing is known of them: from nothing
+# to what they have in the runs of this book (chapter 09 lists it).
+CORRELATIONS = (0.0, 0.5, 0.9)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ STATEMENTS = {
     "70 %)",
     "2.2": "they share nine tenths or more afterwards",
     "2.3": "images: they share fewer again in the last tenth",
+    "2.4": "they share more afterwards than before",
     "3.1": "labels are best respected at the minimum, or plateau, after the peak",
     "3.2": "images: labels are best respected in the middle of the network",
     "4.1": "the untrained profile is flat",
@@ -140,8 +144,10 @@ YES_WHEN = {
     f"{EARLY_OVERLAP['image']:g}), give or take {ABOUT:g}",
     "2.2": f"mean over depths {EARLY_DEPTH:g} to {LATE_DEPTH:g}: {SETTLED:g} or more",
     "2.3": f"mean over depths from {LATE_DEPTH:g} on, less that before: -{COLLAPSE:g} or less",
-    "3.1": "the layer that the ID singles out is one that cannot be told from the best by labels; "
-    f"partly where its confidence set comes within {NEAR_DEPTH:g} of the depth; not testable where "
+    "2.4": f"mean over depths {EARLY_DEPTH:g} to {LATE_DEPTH:g}, less that before: above 0",
+    "3.1": "the layer that the ID singles out is one that cannot be told from the best by labels, "
+    f"and its whole confidence set lies within {NEAR_DEPTH:g} of the depth of one; partly where "
+    "some of it does; not testable where "
     f"differences of {VISIBLE:.0%} cannot be seen, or where more than {UNDECIDED:.0%} of the "
     "layers cannot be told from the best",
     "3.2": "all layers that cannot be told from the best by labels lie at depths from "
@@ -242,8 +248,9 @@ def table(verdicts: Mapping[str, list[Verdict]]) -> pd.DataFrame:
 def together(verdicts: list[Verdict]) -> dict[str, str]:
     """A verdict for each of the four findings from those of its statements.
 
-    yes: the first, which is the finding itself, and all others that could be tested hold. no: none
-    holds wholly. partly: some do. not testable: none could be tested.
+    yes: the first, which is the finding itself, and all others that could be tested hold. partly:
+    some do, or none is shown to fail. no: some fail, and none holds wholly. not testable: none
+    could be tested.
     """
     result = {}
     for finding in FINDINGS:
@@ -254,7 +261,7 @@ def together(verdicts: list[Verdict]) -> dict[str, str]:
         elif parts[0] == YES and all(verdict == YES for verdict in tested):
             result[finding] = YES
         else:
-            result[finding] = PARTLY if YES in tested else NO
+            result[finding] = PARTLY if YES in tested or NO not in tested else NO
     return result
 
 
@@ -279,12 +286,10 @@ def tally(rows: pd.DataFrame, by: str = "finding") -> pd.DataFrame:
             "twice; add it"
         )
     # The published curves of a model have no sample number of their own: they give way to a run of
-    # the same weights.
-    order = rows.sort_values("n_samples", ascending=False, na_position="last", kind="stable")
-    first = order.groupby("weights", sort=False)["model"].transform("first")
-    kept = order[order["model"] == first]
-    # They usually have the name of that run as well.
-    kept = kept.drop_duplicates(["weights", by])
+    # the same weights. What a run could not test is said by another run of these weights.
+    order = rows.assign(tested=rows["verdict"] != NOT_TESTABLE)
+    order = order.sort_values(["tested", "n_samples"], ascending=False, kind="stable")
+    kept = order.drop_duplicates(["weights", by])
     return pd.crosstab(kept[by], kept["verdict"]).reindex(columns=VERDICTS, fill_value=0)
 
 
@@ -308,12 +313,29 @@ def profile_of(model: pd.DataFrame, covariance=None, groups: int | None = None) 
         # between layers does.
         read_off = "source" in frame and frame["source"].astype(str).str.contains("read off")
         scatter = bool(np.any(read_off) or frame["id_err"].isna().any())
-        found = semantic_layer(frame, groups=groups, scatter=scatter)
+        found = _found_by_scatter(frame) if scatter else semantic_layer(frame, groups=groups)
         errors = frame["id_err"].fillna(0).to_numpy(dtype=float)
         if scatter:
             errors = np.maximum(errors, layer_scatter(ids) * ids)
         covariance = np.diag(errors**2)
     return Profile(frame["layer"].to_numpy(), ids, covariance, groups, n_blocks, found)
+
+
+def found_if_alike(profile: pd.DataFrame) -> dict[float, SemanticLayer]:
+    """What `semantic_layer` finds on a profile without errors of its own, for each correlation that
+    the errors of neighbouring layers may have (`CORRELATIONS`).
+    """
+    return {rho: semantic_layer(profile, scatter=True, correlation=rho) for rho in CORRELATIONS}
+
+
+def _found_by_scatter(profile: pd.DataFrame) -> SemanticLayer:
+    """What is found whatever the errors of neighbouring layers have in common.
+
+    The layer is the one for independent errors. Where some correlation leaves none, that is the
+    answer: the scatter between layers can't tell one correlation from another.
+    """
+    found = list(found_if_alike(profile).values())
+    return next((one for one in found if one.layer is None), found[0])
 
 
 def curve_of(
@@ -442,7 +464,7 @@ def _about_neighbourhoods(
 ) -> list[Verdict]:
     if curve is None or np.any(np.diff(curve.layers) != 1):
         needed = "overlaps of all consecutive layers"
-        return [_untested(key, needed) for key in ("2.1", "2.2", "2.3")]
+        return [_untested(key, needed) for key in ("2.1", "2.2", "2.3", "2.4")]
     depth = curve.layers / n_blocks
     early = _mean(curve, depth < EARLY_DEPTH)
     lower = EARLY_OVERLAP[family] - ABOUT
@@ -461,14 +483,15 @@ def _about_neighbourhoods(
     collapse = _untested("2.3", "a generative image model")
     if kind == "generative image":
         collapse = _fewer_again(curve, (depth >= LATE_DEPTH) & (depth < 1), settled)
-    return [in_expansion, afterwards, collapse]
+    gain = _contrast(curve, settled, depth < EARLY_DEPTH)
+    more = Verdict("2.4", _inside(*gain[1:], 0, 1), *gain, "a difference on the other side of 0")
+    return [in_expansion, afterwards, collapse, more]
 
 
 def _fewer_again(curve: Curve, last: np.ndarray, settled: np.ndarray) -> Verdict:
     if not last.any():
         return _untested("2.3", "a layer in the last tenth, which takes ten blocks")
-    weights = last / last.sum() - settled / settled.sum()
-    fall = _weighted(curve, weights)
+    fall = _contrast(curve, last, settled)
     verdict = _inside(*fall[1:], -1, -COLLAPSE)
     return Verdict("2.3", verdict, *fall, f"a fall on the other side of {COLLAPSE:g}")
 
@@ -513,7 +536,7 @@ def _best_at_the_minimum(
     ]
     number, low, high = reach[0], min(reach), max(reach)
     overturn = f"a distance from the best set on the other side of {NEAR_DEPTH:g} of the depth"
-    if number == 0:
+    if number == 0 and high <= NEAR_DEPTH:
         verdict = YES
     else:
         verdict = PARTLY if low <= NEAR_DEPTH else NO
@@ -540,7 +563,8 @@ def _untrained_is_flat(profile: Profile | None, untrained: pd.DataFrame | None) 
     pool = np.concatenate([of_network[1:] for of_network in ratios])
     low, high = np.quantile(pool, [0.025, 0.975])
     overturn = f"a range on the other side of {FLAT:g} of the trained one"
-    verdict = _inside(low, high, 0, FLAT)
+    # Of a flat profile the draws lie on both sides of zero.
+    verdict = _inside(low, high, -np.inf, FLAT)
     return Verdict("4.1", verdict, number, float(low), float(high), overturn)
 
 
@@ -601,6 +625,11 @@ def _ratio(profile: Profile, above: int, below: int) -> tuple[float, float, floa
 
 def _mean(curve: Curve, chosen: np.ndarray) -> tuple[float, float, float]:
     return _weighted(curve, chosen / chosen.sum())
+
+
+def _contrast(curve: Curve, chosen: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
+    """Mean over some layers less that over others, with its 95 % interval."""
+    return _weighted(curve, chosen / chosen.sum() - other / other.sum())
 
 
 def _weighted(curve: Curve, weights: np.ndarray) -> tuple[float, float, float]:

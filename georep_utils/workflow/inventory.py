@@ -9,7 +9,7 @@ from pathlib import Path
 from georep_utils import io
 from georep_utils.io import RunPaths, UserError
 from georep_utils.workflow.runs import read_run, run_files
-from georep_utils.workflow.stages import pages_of, stale_pages
+from georep_utils.workflow.stages import OTHER_CODE, pages_of, stale_pages
 
 
 def cloud_sizes() -> dict[str, int]:
@@ -63,15 +63,25 @@ def report() -> str:
     return "\n".join(lines)
 
 
-def refuse_stale() -> None:
-    """Raise UserError where a page of the book no longer agrees with its inputs."""
+def refuse_stale() -> list[str]:
+    """The pages of the book that other code would make anew.
+
+    Raises
+    ------
+    UserError
+        Where a page no longer agrees with its inputs.
+    """
+    by_other_code = []
     for name in run_files():
-        stale = stale_pages(read_run(name))
-        for notebook, reason in stale.items():
+        for notebook, reason in stale_pages(read_run(name)).items():
+            if reason == OTHER_CODE:
+                by_other_code.append(f"{notebook} of {name}")
+                continue
             raise UserError(
                 f"{notebook} of run {name} is out of date ({reason}); run it again: "
                 f"python -m georep_utils run {name}"
             )
+    return by_other_code
 
 
 def clean(run: Mapping) -> list[str]:

@@ -52,6 +52,8 @@ from georep_utils.workflow.runs import (
 
 KEPT_RESULTS = 8  # of each stage; the oldest go first
 MANY = 6  # notebooks; with fewer, imports that are done once for all of them save nothing
+OTHER_CODE = "its notebook, or code that it imports, has changed"
+FETCHES = "01_download"  # after it more is known of the samples than before
 WATCH_SECONDS = 0.5  # between two looks at whether the process that gave the work still lives
 
 
@@ -181,7 +183,9 @@ def run(
     overrides : {"extract.n_per_class": 100}; kept until the next time.
     notebooks : only these, by number or name.
     start : execute from this number on, changed or not.
-    before : called with all parameters of each notebook, once, before the first is executed.
+    before
+        Called with all parameters of each notebook before the first is executed, and once more
+        when files were fetched.
     jobs
         How many notebooks may be executed at the same time, as far as they don't need each other.
 
@@ -341,7 +345,7 @@ class _Stages:
         if result is not None:
             self.settle(notebook, result)
             return
-        if self.before is not None and not self.executed:
+        if self.before is not None and self.executed in ([], [FETCHES]):
             self.before()
         print(f"{self.paths.run}: {notebook}", flush=True)
         self.executed.append(notebook)
@@ -558,6 +562,8 @@ def stale_pages(run: Mapping) -> dict[str, str]:
             changed = result.changed_inputs()
             if changed:
                 stale[notebook] = f"{changed[0]} has changed"
+            elif result.key != stage_key(notebook, given[notebook]):
+                stale[notebook] = OTHER_CODE
     return stale
 
 
