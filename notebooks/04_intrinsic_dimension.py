@@ -536,6 +536,7 @@ figures.ceiling(ceiling, profile.id.min(), profile.id.max(), note=made_from)
 # %%
 ratio_table = checks.ratio_checks(trained, measured, curves)
 shown = [0.8, 0.9, 0.98, "apart", "rises", "short", "gap", "p"]
+io.write_table(paths.results / "id_fractions.csv", ratio_table, index=True)
 ratio_table.loc[sampled, shown].round(3)
 
 # %% tags=["hide-input"]

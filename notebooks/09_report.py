@@ -185,8 +185,9 @@ findings.thresholds().style.hide(axis="index").set_table_styles(
 # - after a first look at the published profiles, the layer reported for a minimum became the middle
 #   of the lowest window in place of the lowest single layer. A window has less noise, which is the
 #   reason; but it moved igpt-medium from layer 23 to 17, beside its best layer by labels (18), and
-#   the curve of labels was known. With layer 23 the advice would be in the best set for three of
-#   the four models that it chooses for, in place of four, at p = .065 in place of .010;
+#   the curve of labels was known. With layer 23 the advice would have been in the best set
+#   for three of the four models that it chose for at the time, in place of four, at p = .065 in
+#   place of .010;
 # - the interval of statement 4.1 was widened, from that of a range chosen anew in every draw to
 #   that of a fixed pair of layers, when igpt-mini's verdict was known; the verdict stayed.
 #

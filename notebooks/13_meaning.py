@@ -60,13 +60,16 @@ from georep_utils.paper import advice, published, sign
 # The paper advises to use a layer of low intrinsic dimension (ID), the first minimum or plateau
 # after the peak, because labels are respected best there {cite}`valeriani2023`. Over the layers,
 # ID and label overlap should then be *negatively* correlated. In its own figures this is so for
-# proteins. For images the correlation is positive: both are low at the two ends of the network, and
-# only in between does the one rise where the other falls. So the advice may be right on some data
-# and wrong on others, and one would like to know beforehand on which.
+# proteins, as far as a number without an interval goes. For images the number is positive: both are
+# low at the two ends of the network, and only in between does the one rise where the other falls.
+# So the advice may be right on some data and wrong on others, and one would like to know beforehand
+# on which.
 #
 # ## The hypothesis, and what would refute it
 #
-# This section was written before the tables that it is tested on. Three networks suggested it:
+# This section was written before the tables that it is tested on were complete, and not before all
+# of their numbers were known: the curves and pixels of igpt-mini were, and a first reading of
+# AntiBERTy. A test is strict only on networks that came later. Three others suggested it:
 # SmolLM2 on glosses, DINOv2 on clip art, and DINOv2 on Fashion-MNIST. In the last, pixels alone
 # respect the labels about as well as the best layer does, and the correlation is positive; in the
 # others the input says little about the labels, and it is negative.

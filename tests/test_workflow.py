@@ -851,7 +851,7 @@ def test_what_is_asked_is_checked_again_when_files_have_come(monkeypatch):
     )
     monkeypatch.setattr(stages, "stage_key", lambda notebook, given: "key")
     for notebook in notebooks:
-        of_run.begin(notebook, lambda *task: task, {})
+        of_run.begin(notebook, lambda *task: object(), {})
     assert checked == [[], ["01_download"]]
 
 
