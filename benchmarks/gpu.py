@@ -33,6 +33,7 @@ from bench_neighbors import MAXK, Task, matrix_product, normal
 from timing import arguments, chosen_device, compare, machine_facts, peaks, save
 
 from georep_utils.geometry import neighbors
+from georep_utils.io import UserError
 from georep_utils.models import imagegpt
 
 NO_GPU = (
@@ -223,7 +224,7 @@ def measure(rows: Iterator[Row], began: float, write: Callable[[str, list[dict]]
             continue
         try:
             results = row.measure()
-        except RuntimeError as error:  # one row is lost, and the next is measured
+        except (RuntimeError, UserError) as error:  # one row is lost, and the next is measured
             print(f"{row.name}: failed ({str(error).splitlines()[0]})", flush=True)
             left_out += 1
             continue

@@ -34,6 +34,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from georep_utils import extraction, io, parallel
 from georep_utils.geometry import neighbors as search
@@ -651,6 +652,12 @@ class _Search:
             )
         except UserError as error:
             raise UserError(f"layer {layer} of {self.cloud.folder.name}: {error}") from None
+        except torch.AcceleratorError as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"layer {layer} of {self.cloud.folder.name}: the device stopped working "
+                f"({reason}); what is done is kept: run again when it is back, or on another one"
+            ) from None
         search.save(found, self.growing, name)
 
     def _part(self, layer: int, start: int, stop: int) -> str:
@@ -822,7 +829,6 @@ def _safetensors_names(path: Path) -> list[str]:
 
 
 def _read_safetensors(path: Path, name: str):
-    import torch
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
