@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from georep_utils import clouds, io
 from georep_utils.data import datasets
-from georep_utils.geometry import overlap, scaling
+from georep_utils.geometry import duplicates, overlap, scaling
 from georep_utils.geometry.neighbors import nearest_neighbors
 from georep_utils.workflow import runs
 
@@ -126,7 +126,7 @@ def largest_difference(cloud: clouds.Cloud, given: dict, inputs: list) -> float:
 def geometry(cloud: clouds.Cloud) -> tuple[float, float]:
     """Largest differences from DADApy, of an overlap (absolute) and of a dimension (relative)."""
     # Copies have no order among each other: of samples that repeat an earlier one none is taken.
-    different = scaling.drop_duplicates(np.asarray(cloud[cloud.layers[0]]))[2]
+    different = duplicates.drop_duplicates(np.asarray(cloud[cloud.layers[0]]))[2]
     rows = np.sort(np.random.default_rng(0).permutation(different)[:POINTS])
     ids = []
     overlaps = []

@@ -134,7 +134,7 @@ def command_run(given: argparse.Namespace) -> None:
         several = [run]
         executed = [stages.run(run, overrides, given.only, given.start, **options)]
     for run, done in zip(several, executed, strict=True):
-        print(f"{run['name']}: {', '.join(done) if done else 'nothing had changed'}")
+        print(f"{run['name']}: {', '.join(done) or 'nothing had changed'}")
     if given.book:
         build_book()
 

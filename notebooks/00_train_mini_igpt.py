@@ -86,7 +86,8 @@ SHA256 = {
     "t10k-images": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-FILES = {name: f"{name}-idx{3 if 'images' in name else 1}-ubyte.gz" for name in SHA256}
+AXES = {name: 3 if "images" in name else 1 for name in SHA256}
+FILES = {name: f"{name}-idx{AXES[name]}-ubyte.gz" for name in SHA256}
 
 # %%
 source = pooch.create(

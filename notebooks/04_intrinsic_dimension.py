@@ -53,8 +53,9 @@ from scipy.optimize import brentq
 from georep_utils import clouds, figures, io
 from georep_utils.geometry import (
     checks,
-    near_duplicates,
+    duplicates,
     profiles,
+    ratio_law,
     resampling,
     scaling,
     synthetic,
@@ -551,7 +552,7 @@ io.note_facts(ratios_doubtful=bool(doubtful.any()))
 # %% tags=["hide-input"]
 near = trained.neighbors(furthest)
 r1 = near.distances[:, 1]
-law = near_duplicates.pareto_curve(near.mus[:, 0])
+law = ratio_law.pareto_curve(near.mus[:, 0])
 
 # %% mystnb={"figure": {"name": "{{run}}-fig-ratios", "caption": "The layer at which the choice of the fraction matters most. Left: distances to the nearest neighbour over their median; near-copies make a heap at the left end. Right: the ratios against the Pareto law of one dimension; near-copies bend the upper end away from the line. Where points lie close, only some of them are drawn."}, "image": {"alt": "Histogram of nearest distances, and minus log of one minus F against log mu with a straight line"}}
 figures.ratio_law(r1 / np.median(r1[r1 > 0]), law, note=made_from)
@@ -574,7 +575,7 @@ figures.ratio_law(r1 / np.median(r1[r1 > 0]), law, note=made_from)
 
 # %%
 rank = min(10, near.indices.shape[1] - 1)
-copies = near_duplicates.near_duplicates(near, k=rank, share=0.1)
+copies = duplicates.near_duplicates(near, k=rank, share=0.1)
 whole = np.asarray(trained[furthest])
 with_near = profiles.read_at_scale(whole, chosen, **options)
 without_near = profiles.read_at_scale(whole[copies.kept], chosen, **options)

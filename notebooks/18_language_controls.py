@@ -46,7 +46,7 @@ from myst_nb import glue
 
 from georep_utils import clouds, figures, io
 from georep_utils.data import datasets, samples
-from georep_utils.geometry.near_duplicates import near_duplicates
+from georep_utils.geometry.duplicates import near_duplicates
 from georep_utils.geometry.neighbors import largest_range
 from georep_utils.geometry.overlap import label_overlap
 from georep_utils.geometry.quick_profile import quick_profile

@@ -56,7 +56,6 @@ CALLS = {
     "gride_scaling": lambda near: scaling.gride_scaling(near),
     "label_overlap": lambda near: resampling.label_overlap_replicates(near, LABELS, GROUPS, 5),
     "data_overlap": lambda near: resampling.data_overlap_replicates(near, near, GROUPS, 5),
-    "accuracy": lambda near: resampling.accuracy_replicates(near, LABELS, GROUPS),
     "twonn": lambda near: resampling.twonn_replicates(X, GROUPS, 2),
     "gride": lambda near: resampling.gride_replicates(near, GROUPS),
     "homology": lambda near: overlap_errors.remote_homology_replicates(

@@ -7,12 +7,11 @@ from dadapy.data import Data
 from measured_curves import at, curves_of
 
 from georep_utils.geometry import synthetic
+from georep_utils.geometry.duplicates import drop_duplicates, n_different
 from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
 from georep_utils.geometry.scaling import (
     check_representation,
-    drop_duplicates,
     gride_scaling,
-    n_different,
     twonn_scaling,
 )
 from georep_utils.io import UserError

@@ -31,16 +31,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from georep_utils.geometry.near_duplicates import (
-    ParetoTest,
-    id_by_fraction,
-    near_duplicates,
-    pareto_test,
-)
+from georep_utils.geometry.duplicates import drop_duplicates, near_duplicates
 from georep_utils.geometry.neighbors import Neighbors
 from georep_utils.geometry.profiles import NEAR_RANK, Layers, read_at_scale
+from georep_utils.geometry.ratio_law import ParetoTest, id_by_fraction, pareto_test
 from georep_utils.geometry.scale_rules import Selection
-from georep_utils.geometry.scaling import drop_duplicates
 from georep_utils.geometry.synthetic import gaussian
 from georep_utils.io import UserError
 from georep_utils.measurements import kept

@@ -32,7 +32,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from georep_utils.geometry import resampling
-from georep_utils.geometry.near_duplicates import near_duplicates
+from georep_utils.geometry.duplicates import (
+    MIN_DIFFERENT,
+    drop_duplicates,
+    n_different,
+    near_duplicates,
+)
 from georep_utils.geometry.neighbors import Neighbors, largest_range, nearest_neighbors
 from georep_utils.geometry.overlap import knn_accuracy
 from georep_utils.geometry.scale_rules import (
@@ -43,11 +48,8 @@ from georep_utils.geometry.scale_rules import (
     with_dispersion,
 )
 from georep_utils.geometry.scaling import (
-    MIN_DIFFERENT,
     check_representation,
-    drop_duplicates,
     gride_scaling,
-    n_different,
     twonn_scaling,
 )
 from georep_utils.geometry.synthetic import gaussian, shuffle_columns

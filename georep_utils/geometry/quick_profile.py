@@ -17,9 +17,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from georep_utils.geometry.duplicates import MIN_DIFFERENT, n_different
 from georep_utils.geometry.neighbors import Neighbors
 from georep_utils.geometry.overlap import label_overlap
-from georep_utils.geometry.scaling import MIN_DIFFERENT, n_different, twonn_scaling
+from georep_utils.geometry.scaling import twonn_scaling
 
 
 def quick_profile(

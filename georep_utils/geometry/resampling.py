@@ -346,17 +346,6 @@ def data_overlap_replicates(a: Neighbors, b: Neighbors, groups: np.ndarray, k: i
 
 
 @kept
-def accuracy_replicates(neighbors: Neighbors, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Leave-one-out accuracy of the nearest neighbour's label in both halves of each division,
-    (n_groups - 1, 2).
-    """
-    codes = _compared_codes(labels, len(neighbors.indices), groups)
-    return replicates(
-        neighbors, groups, 1, lambda half: np.mean(codes[half.indices[:, 0]] == codes[half.rows])
-    )
-
-
-@kept
 def twonn_replicates(
     X: np.ndarray,
     groups: np.ndarray,

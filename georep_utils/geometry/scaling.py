@@ -30,6 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from georep_utils.geometry.duplicates import n_different
 from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
 from georep_utils.io import UserError
 from georep_utils.measurements import kept
@@ -37,11 +38,6 @@ from georep_utils.measurements import kept
 # The relative standard error of d from n ratios is 1 / sqrt(n). With fewer than these it is above a
 # fifth of the estimate.
 MIN_POINTS = 20
-
-# With fewer different points than this share, the few that have a distance ratio are no sample of
-# the layer. The usual case is the first layer of a causal model that is read at its last token:
-# all samples with the same last token are the same point there.
-MIN_DIFFERENT = 0.5
 
 # Gride's likelihood is maximised over dimensions from here up to `d_max`, to a precision of
 # GRIDE_PRECISION: DADApy's own choices.
@@ -314,67 +310,3 @@ def _check_shape(X: np.ndarray, where: str, decimation: int) -> None:
             f"{where} has {len(X)} points: decimation by {decimation} leaves {left}, at least "
             f"{MIN_POINTS} are needed; take more points or a smaller scale"
         )
-
-
-def n_different(X: np.ndarray) -> int:
-    """Return the number of different rows of X (N, width).
-
-    A layer where most points are copies of others has no dimension. Such is the first layer of a
-    causal model read at the last place, where samples that end with the same token are one point.
-    """
-    return len(_first_occurrences(X))
-
-
-def drop_duplicates(
-    X: np.ndarray, labels: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Keep one of each set of equal rows, the first, in the old order.
-
-    Parameters
-    ----------
-    X : (N, width) array
-        The points.
-    labels : (N,) array, optional
-        Kept with their points.
-
-    Returns
-    -------
-    points : (n, width) array
-        The different rows.
-    labels : (n,) array or None
-        Theirs.
-    rows : (n,) array of int64
-        Where they stood in X.
-    """
-    rows = _first_occurrences(X)
-    kept_labels = None if labels is None else np.asarray(labels)[rows]
-    return X[rows], kept_labels, rows
-
-
-def _first_occurrences(X: np.ndarray) -> np.ndarray:
-    """Return the numbers of the rows that repeat no earlier one.
-
-    Sums over a row, of its bits times fixed odd numbers, are equal for equal rows. So only rows
-    whose sum stands more than once have to be compared, mostly none.
-    """
-    rows_at_once = max(1, 2**22 // max(1, X.shape[1]))
-    starts = range(0, max(1, len(X)), rows_at_once)
-    sums = np.concatenate([_sums_of_bits(X[i : i + rows_at_once]) for i in starts])
-    _, which, count = np.unique(sums, return_inverse=True, return_counts=True)
-    seen: set[bytes] = set()
-    repeated = []
-    for i in np.flatnonzero(count[which] > 1):
-        row = (X[i] + 0.0).tobytes()
-        if row in seen:
-            repeated.append(i)
-        seen.add(row)
-    return np.delete(np.arange(len(X)), repeated)
-
-
-def _sums_of_bits(X: np.ndarray) -> np.ndarray:
-    """A sum over the bits of each row (n,), modulo 2^64, which is the same for equal rows."""
-    # 0.0 and -0.0 are equal and have different bits; adding 0.0 makes both 0.0.
-    values = np.ascontiguousarray(X + 0.0)
-    bits = values.view(f"u{values.itemsize}")
-    factors = np.random.default_rng(0).integers(2**63, size=X.shape[1], dtype=np.uint64)
-    return (bits * (2 * factors + np.uint64(1))).sum(axis=1, dtype=np.uint64)

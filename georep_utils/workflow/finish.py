@@ -67,7 +67,8 @@ def _say_how(cell, picture: str, table: str | None, page: Path, run: str, number
     if not figure or not figure.get("caption"):
         return
     name = figure.get("name", f"{run}-{page.stem}-{number}")
-    file = page.parent / "_drawn" / f"{name}.{'svg' if table is None else 'csv'}"
+    kind = "svg" if table is None else "csv"
+    file = page.parent / "_drawn" / f"{name}.{kind}"
     file.parent.mkdir(exist_ok=True)
     file.write_text(picture if table is None else table, encoding="utf-8")
     figure["caption"] += "\n\n" + how_to_make(run, file, page.parent, page.stem.split("_")[0])

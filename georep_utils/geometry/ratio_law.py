@@ -1,5 +1,4 @@
-"""Near-duplicates, and other ways in which the ratios of neighbour distances are not what TwoNN
-supposes.
+"""Do the ratios of neighbour distances follow the law that TwoNN supposes?
 
 TwoNN reads a dimension d from mu = r_2 / r_1, the distances of a point to its two nearest
 neighbours. Where the points are spread evenly over d dimensions, mu follows a Pareto law, P(mu >
@@ -8,9 +7,9 @@ far too large. Few such points lift no warning but move the fit, for the largest
 longest lever; that is why the fit leaves out a share of them, and why its result should not hang
 on that share.
 
-Three looks at it: which points have a neighbour that is much too near (`near_duplicates`), whether
-the ratios follow the law (`pareto_test`), and whether the dimension depends on the share of ratios
-that is kept (`id_by_fraction`).
+Two looks at it: whether the ratios follow the law (`pareto_test`), and whether the dimension
+depends on the share of ratios that is kept (`id_by_fraction`). The copies themselves are found in
+`duplicates.py`.
 
 References: Facco et al. (2017), Estimating the intrinsic dimension of datasets by a minimal
 neighborhood information, Scientific Reports 7; Lilliefors (1969), On the Kolmogorov-Smirnov test
@@ -25,7 +24,6 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from georep_utils.geometry.neighbors import Neighbors
 from georep_utils.geometry.resampling import twonn_fit
 from georep_utils.io import UserError
 
@@ -34,19 +32,6 @@ FRACTIONS = (0.8, 0.9, 0.98)
 DISAGREEMENT = 0.2
 FEWEST = 20  # usable ratios, as many as any estimate of a dimension needs here
 REFERENCE_DRAWS = 500  # samples of the law behind a p value: known to 0.01 at 0.05
-
-
-@dataclass(frozen=True)
-class NearDuplicates:
-    """Points that are near-copies of others.
-
-    kept: (m,) numbers of the points that stay, ascending; removed: (n - m,) the others; pairs:
-    number of pairs of a point and a nearest neighbour that is much too near.
-    """
-
-    kept: np.ndarray
-    removed: np.ndarray
-    pairs: int
 
 
 @dataclass(frozen=True)
@@ -61,57 +46,6 @@ class ParetoTest:
     distance: float
     p_value: float
     id: float
-
-
-def near_duplicates(
-    neighbors: Neighbors, k: int = 10, share: float = 0.1, radius: float | None = None
-) -> NearDuplicates:
-    """Points whose nearest neighbour lies much nearer than the k-th, one of each pair to be
-    removed.
-
-    Parameters
-    ----------
-    neighbors : Neighbors
-        With k neighbours or more.
-    k : int
-        The rank that says how far neighbours usually are.
-    share : float
-        A pair is too near when r_1 is below `share` of r_k for the one that is further from its
-        k-th. Evenly spread points in d dimensions have that in a share of about k share^d: half of
-        the points in one dimension, a tenth in two, a hundred thousandth in six. In low dimensions
-        give `radius` instead.
-    radius : float, optional
-        A pair is too near below this distance, whatever r_k is.
-
-    Returns
-    -------
-    NearDuplicates
-        Of points that hang together by such pairs, the first stays.
-
-    Raises
-    ------
-    UserError
-        Fewer than k stored neighbours, or a share outside 0 to 1.
-    """
-    if neighbors.indices.shape[1] <= k:
-        raise UserError(
-            f"k = {k}, but {neighbors.indices.shape[1] - 1} neighbours are stored: search again "
-            f"with maxk of {k}"
-        )
-    if not 0 < share < 1:
-        raise UserError(
-            f"share {share}: expected a number between 0 and 1, a tenth for example; give radius "
-            "for a distance"
-        )
-    distances = np.asarray(neighbors.distances)
-    limit = np.full(len(distances), radius) if radius is not None else share * distances[:, k]
-    # Every stored neighbour counts, so that a group of copies is found as a whole.
-    close = distances[:, 1:] <= limit[:, None]
-    points, columns = np.nonzero(close)
-    others = np.asarray(neighbors.indices)[points, columns + 1]
-    first = _first_of_group(len(distances), points, others)
-    own = np.arange(len(distances))
-    return NearDuplicates(own[first == own], own[first != own], int(close[:, 0].sum()))
 
 
 def pareto_test(mus: np.ndarray, seed: int = 0) -> ParetoTest:
@@ -172,37 +106,6 @@ def id_by_fraction(distances: np.ndarray, fractions: tuple[float, ...] = FRACTIO
     ids = [twonn_fit(distances, fraction) for fraction in fractions]
     disagree = max(ids) > (1 + DISAGREEMENT) * min(ids)
     return pd.DataFrame({"fraction": fractions, "id": ids, "disagree": disagree})
-
-
-def warnings_of(distances: np.ndarray, layer: int | str | None = None) -> list[str]:
-    """One line for each reason to doubt TwoNN on these r_1, r_2 (n, 2): copies, or a dimension
-    that hangs on the fraction.
-    """
-    where = "the representation" if layer is None else f"layer {layer}"
-    lines = []
-    copies = int(np.sum(distances[:, 0] == 0))
-    if copies:
-        lines.append(f"{where}: {copies} of {len(distances)} points have an exact copy")
-    table = id_by_fraction(distances)
-    if table["disagree"].any():
-        read = ", ".join(f"{row.id:.1f} at {row.fraction:g}" for row in table.itertuples())
-        lines.append(
-            f"{where}: the dimension depends on the fraction of ratios ({read}); look for "
-            "near-duplicates"
-        )
-    return lines
-
-
-def _first_of_group(n: int, points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The lowest point number of the group that each point belongs to, where pairs link points."""
-    first = np.arange(n)
-    while True:
-        lowest = first.copy()
-        np.minimum.at(lowest, points, first[others])
-        np.minimum.at(lowest, others, first[points])
-        if np.array_equal(lowest, first):
-            return first
-        first = lowest
 
 
 def _log_ratios(mus: np.ndarray) -> np.ndarray:
