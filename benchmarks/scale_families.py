@@ -23,7 +23,7 @@ This file is no benchmark. `validate_scale.py` imports it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -315,6 +315,15 @@ def benchmark_manifolds(rng: np.random.Generator) -> Cloud:
     d = int(dimensions[name])
     points = made.generate(name, n=min(size(rng), 4000), dim=width, d=d)
     return Cloud(f"scikit-dimension {name}", d, points)
+
+
+def every_benchmark_manifold(n: int, seed: int = 0) -> Iterator[Cloud]:
+    """All of scikit-dimension's, in the order of its table, with n points each."""
+    made = BenchmarkManifolds(random_state=seed)
+    for name, truth in made.truth.iterrows():
+        d = int(truth["Intrinsic Dimension"])
+        points = made.generate(name, n=n, dim=int(truth["Number of variables"]), d=d)
+        yield Cloud(str(name), d, points)
 
 
 VALIDATION = (

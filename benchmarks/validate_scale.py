@@ -1,7 +1,7 @@
 """Count how often the certificate of the scale rule `auto` is wrong, on clouds that set none of its
 thresholds.
 
-    python benchmarks/validate_scale.py [--quick] [--set validation design parts]
+    python benchmarks/validate_scale.py [--quick] [--set validation design parts manifolds]
                                         [--jobs 2] [--out FOLDER]
 
 The families of clouds are in `scale_families.py`: those that the thresholds were set on (design),
@@ -16,6 +16,9 @@ is wrong: off by more than a tenth. A certificate for a mixture is always wrong,
 no one dimension. A cloud takes a quarter of a second on one core. The book's clouds.csv holds the
 2,920 clouds that were read; a cloud depends on its number alone. Of the embeddings, which take the
 longest, fewer were read than of others.
+
+Last, manifolds.csv: each of scikit-dimension's benchmark manifolds once, with 5,000 points, beside
+TwoNN on all of them.
 """
 
 from __future__ import annotations
@@ -31,14 +34,14 @@ import pandas as pd
 # A script that is run by its path finds the files of its own folder only.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scale_families import DESIGN, PARTS, VALIDATION, Cloud, make
+from scale_families import DESIGN, PARTS, VALIDATION, Cloud, every_benchmark_manifold, make
 from scipy import stats
 from threadpoolctl import threadpool_limits
 from timing import table_arguments, write_unless_quick
 
 from georep_utils.geometry.neighbors import Neighbors, largest_range
 from georep_utils.geometry.scale_rules import select_scale, with_dispersion
-from georep_utils.geometry.scaling import gride_scaling
+from georep_utils.geometry.scaling import gride_scaling, twonn_scaling
 
 TOLERANCE = 0.1  # relative error from which a certificate is wrong: what the rule promises
 SEED = 20261128
@@ -48,6 +51,7 @@ SETS = {
     "design": (DESIGN, 900, "design"),
     "parts": (PARTS, 300, "parts"),
 }
+MANIFOLDS, MANIFOLD_POINTS = "manifolds", 5000
 QUICK = 20  # clouds of each set
 ROWS = 500  # of the matrix of distances, at one time
 
@@ -111,6 +115,13 @@ def read_number(families: tuple, number: int) -> dict:
         return {"number": number} | read(make(families, SEED, number))
 
 
+def read_manifold(cloud: Cloud) -> dict:
+    """One benchmark manifold, by `auto` and by TwoNN on all points."""
+    with threadpool_limits(1):
+        plain = twonn_scaling(cloud.points.astype(np.float32), (1,))
+        return read(cloud) | {"twonn": float(plain["id"].iloc[0])}
+
+
 def upper_bound(wrong: int, certified: int, level: float = 0.95) -> float:
     """Clopper and Pearson's one-sided upper bound of the share of wrong ones."""
     sides = stats.binomtest(wrong, certified, alternative="less")
@@ -129,18 +140,24 @@ def summary(name: str, table: pd.DataFrame) -> str:
 
 def main() -> None:
     parser = table_arguments(__doc__, "scale_rules")
-    parser.add_argument("--set", nargs="+", choices=SETS, default=list(SETS))
+    every = [*SETS, MANIFOLDS]
+    parser.add_argument("--set", nargs="+", choices=every, default=every)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     # "spawn", since a forked process can hang in the threads of its parent.
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
-        for name in options.set:
+        for name in [name for name in options.set if name in SETS]:
             families, count, file = SETS[name]
             numbers = range(QUICK if options.quick else count)
             rows = pool.imap(partial(read_number, families), numbers, chunksize=4)
             table = pd.DataFrame(rows)
             print(summary(name, table), flush=True)
             write_unless_quick(options, file, table)
+        if MANIFOLDS in options.set:
+            n = 300 if options.quick else MANIFOLD_POINTS
+            table = pd.DataFrame(pool.imap(read_manifold, every_benchmark_manifold(n)))
+            print(summary(MANIFOLDS, table), flush=True)
+            write_unless_quick(options, MANIFOLDS, table)
 
 
 if __name__ == "__main__":
