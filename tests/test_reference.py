@@ -102,3 +102,11 @@ def test_chapters_are_in_order_and_the_training_is_last():
     assert sections[:3] == ["### `two_measures`", "### `download`", "### `bring`"]
     assert sections[-1] == "### `train_mini_igpt`"
     assert "  - whole number, `50`\n  - neighbours, 1 or more\n" in text
+
+
+def test_the_example_of_brought_arrays_is_the_chapters_own_and_names_no_run():
+    shown = reference.brought_example()
+    chapter = (REPOSITORY / "notebooks/02_bring.py").read_text(encoding="utf-8")
+    lines = [line for line in shown.splitlines() if line]
+    assert all(f"# {line}" in chapter for line in lines)
+    assert "np.savez" in shown and "run my-llama" in shown and "{{run}}" not in shown

@@ -61,6 +61,7 @@ INSERTED = re.compile(
 )
 MADE = re.compile(r"^<!-- made: (?P<name>[\w-]+) -->$", re.MULTILINE)
 MADE_HERE = {
+    "brought-example": reference.brought_example,
     "parameter-reference": reference.parameter_reference,
     "effects": reference.effects_reference,
     "model-options": reference.model_option_reference,

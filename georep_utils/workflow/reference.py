@@ -21,7 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from georep_utils.io import REPOSITORY, UserError
-from georep_utils.workflow.runs import Parameter, declared_parameters, notebook_file
+from georep_utils.workflow.runs import (
+    Parameter,
+    declared_parameters,
+    notebook_file,
+    read_notebook,
+)
 
 TYPES = {
     "str": "text",
@@ -149,6 +154,20 @@ def parameter_reference() -> str:
 def effects_reference() -> str:
     """What the words in the last column say of a change, as a MyST definition list."""
     return "\n\n".join(f"*{word}*\n: {meaning}." for word, meaning in EFFECTS.items())
+
+
+def brought_example() -> str:
+    """What the chapter on arrays of another tool says before it reads them: what to save and how.
+
+    The chapter is executed by runs that bring arrays, and this book's own runs bring none.
+    """
+    prose = "\n\n".join(
+        cell.source for cell in read_notebook("02_bring").cells if cell.cell_type == "markdown"
+    )
+    first, last = "## What to save", "The first command makes the chapters"
+    if first not in prose or last not in prose:
+        raise UserError(f"02_bring has no passage from {first!r} to {last!r}; expected both words")
+    return prose[prose.index(first) : prose.index(last)].strip()
 
 
 def _title(notebook: str) -> str:
