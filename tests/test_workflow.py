@@ -634,6 +634,19 @@ def test_what_reads_other_runs_waits_for_what_it_reads_and_nothing_else_does():
     assert stages._begin_one([first, second], None, running) and "07" in running
 
 
+@pytest.mark.parametrize(
+    ("jobs", "before", "threads"), [(1, None, None), (2, None, "3"), (8, None, "1"), (2, "5", "5")]
+)
+def test_notebooks_side_by_side_share_the_cores(monkeypatch, jobs, before, threads):
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.delenv(stages.BLAS_THREADS, raising=False)
+    if before:
+        monkeypatch.setenv(stages.BLAS_THREADS, before)
+    with stages._shared_cores(jobs):
+        assert os.environ.get(stages.BLAS_THREADS) == threads
+    assert os.environ.get(stages.BLAS_THREADS) == before
+
+
 def test_several_runs_are_one_command_and_a_parameter_is_for_one_of_them(lived_in, capfd):
     assert lived_in.command("run", "tiny") == 0
     capfd.readouterr()
