@@ -291,10 +291,11 @@ def _without_docstrings(tree: ast.AST) -> ast.AST:
 @lru_cache(maxsize=256)
 def _imports(file: Path, changed: int) -> tuple[Path, ...]:
     """Files of this package that a file imports; `changed` is the time of its last change."""
-    return tuple(_imported_files(file.read_text(encoding="utf-8")))
+    return _imported_files(file.read_text(encoding="utf-8"))
 
 
-def _imported_files(source: str) -> list[Path]:
+@lru_cache(maxsize=256)
+def _imported_files(source: str) -> tuple[Path, ...]:
     """Files of this package that `source` imports, wherever the import stands."""
     files = []
     for node in ast.walk(ast.parse(source)):
@@ -307,12 +308,12 @@ def _imported_files(source: str) -> list[Path]:
         for module in modules:
             if module.partition(".")[0] == "georep_utils":
                 files.append(REPOSITORY / f"{module.replace('.', '/')}.py")
-    return [file for file in files if file.is_file()]
+    return tuple(file for file in files if file.is_file())
 
 
 def imported_modules(source: str) -> list[str]:
     """Modules of this package that `source` imports, directly or through others."""
-    waiting = _imported_files(source)
+    waiting = [*_imported_files(source)]
     found = set()
     while waiting:
         file = waiting.pop()
