@@ -86,7 +86,7 @@ n = len(data)
 # %% tags=["hide-input"]
 others = {}
 for name in other_trainings:
-    table = io.read_table(io.RunPaths(name).results / "training_dynamics.csv")
+    table = io.read_table(io.found(f"book/results/{name}/training_dynamics.csv"))
     if set(table.n_samples) != {n}:
         raise io.UserError(
             f"run {name}, another training, has read {table.n_samples.iloc[0]} samples, and this "

@@ -45,6 +45,7 @@ SMALL = {
     "training_dynamics.n_per_class": 12,
     "training_dynamics.range_max": 4,
     "training_dynamics.checkpoints": CHECKPOINTS,
+    "training_dynamics.other_trainings": [],
     "listening_places.n_per_class": 12,
     "listening_places.range_max": 4,
     "listening_places.sites": ["ln_1", "mlp"],
