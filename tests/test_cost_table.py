@@ -51,7 +51,7 @@ def test_the_bundled_run_is_seen_alike_from_far_and_near(monkeypatch):
     stored = [float(line.split()[2]) for line in near if line.startswith(("02", "03", "06"))]
     row = cost_table.table({"igpt-mini-all": parameters("igpt-mini-all")}).iloc[0]
     # The closer look counts the arrays of the input, too.
-    assert row["on disk"] == "1.3 GB" and math.isclose(sum(stored), 1.3, abs_tol=0.08)
+    assert row["on disk"] == "1.3 GB" and math.isclose(sum(stored), 1.3, abs_tol=0.1)
     # The run's own, five untrained ones, and five checkpoints of the training.
     assert row["networks"] == 11 and row["to download"] == "nothing"
 
