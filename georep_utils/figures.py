@@ -1177,7 +1177,7 @@ def trainings(common: pd.DataFrame, label_k: int, note: str = "") -> Figure:
     Parameters
     ----------
     common : DataFrame
-        Columns training, checkpoint (in the order of training), depth, id, label_overlap.
+        Columns training, checkpoint (in the order of training), layer, depth, id, label_overlap.
     label_k : int
         Number of neighbours of the label overlap.
     """
@@ -1187,8 +1187,10 @@ def trainings(common: pd.DataFrame, label_k: int, note: str = "") -> Figure:
     figure, axes = _panels(1, len(measures), height=4.0)
     for axis, measure in zip(axes[0], measures, strict=True):
         for i, (name, part) in enumerate(cases):
-            of = part.groupby("depth")[measure].agg(["mean", "min", "max"])
-            inside = of[of.index <= 1 + 1e-9]
+            # By layer: depths that were read from a table are rounded.
+            of = part.groupby("layer")[measure].agg(["mean", "min", "max"])
+            of = of.set_index(part.groupby("layer").depth.first())
+            inside = of[of.index <= 1 + 1e-4]
             axis.fill_between(
                 inside.index, inside["min"], inside["max"], color=shades[i], alpha=0.3
             )
@@ -1420,6 +1422,7 @@ def _levels(axis: Axes, names: Sequence[str], values: Sequence[float], ending: s
             marker=MARKERS[(i + 3) % len(MARKERS)],
             label=_text(f"{OF_INPUT}{name}{ending}"),
         )
+    axis.set_ylim(top=max(axis.get_ylim()[1], 1.05 * np.nanmax([*values, 0])))
 
 
 def _legend_of_levels(axis: Axes) -> None:

@@ -252,6 +252,8 @@ glue("change-error", float(error), display=False)
 verdict = verdict if abs(change) > 2 * error else "not told from that of the first"
 glue("change-verdict", verdict, display=False)
 glue("moved", "yes" if moved else "no", display=False)
+glue("lowest-mean", float(summary.mean_id.min()), display=False)
+glue("lowest-at", str(summary.mean_id.idxmin()), display=False)
 for name in ("mean_id", "lowest_id", "highest_id", "top_from", "top_to"):
     glue(f"first-{name}", float(first[name]), display=False)
     glue(f"last-{name}", float(last[name]), display=False)
@@ -280,10 +282,11 @@ glue("last-overlap", float(last.best_overlap), display=False)
 # ## Accidents of a training
 #
 # One training is one training. Another one, from other random weights and with the images in
-# another order, ends at other weights, and perhaps at another profile. What all trainings have in
+# another order, comes to other weights, and perhaps at another profile. What all trainings have in
 # common can be explained; what only one of them has is an accident. {glue:text}`n-trainings`
 # networks were trained in the same way from different seeds, and read the same samples. They are
-# compared at the checkpoints that all of them have.
+# compared at the checkpoints that all of them have; of later ones nothing is said.
+# {ref}`train-mini-igpt` makes such a training, with another `seed`.
 
 # %% tags=["only-trainings"]
 trainings = pd.concat(
@@ -321,9 +324,12 @@ glue("common-change", float(levels.iloc[-1] - levels.iloc[0]), display=False)
 glue("common-spread", float(spread.id.iloc[-1]), display=False)
 glue("common-share", float(spread.id.iloc[-1] / levels.iloc[-1]), display=False)
 at_end = inner[inner.checkpoint == compared[-1]].groupby("training")
-depths = at_end.apply(lambda table: table.depth[table.id.idxmax()])
-glue("peak-from", float(depths.min()), display=False)
-glue("peak-to", float(depths.max()), display=False)
+ranges = [top_range(table.depth, table.id, table.id_err) for _, table in at_end]
+glue("tops-from", max(first for first, _ in ranges), display=False)
+glue("tops-to", min(last for _, last in ranges), display=False)
+io.note_facts(
+    tops_meet=max(first for first, _ in ranges) <= min(last for _, last in ranges)
+)
 
 # %% [markdown]
 # ## What we saw
@@ -332,6 +338,8 @@ glue("peak-to", float(depths.max()), display=False)
 #   in the first checkpoint and {glue:text}`last-mean_id:.2f` in the last. That is a difference of
 #   {glue:text}`change:+.2f`, with a standard error of at most {glue:text}`change-error:.2f`. By the
 #   threshold of two errors the dimension of the last checkpoint is: {glue:text}`change-verdict`.
+# - On the way: the lowest mean of all checkpoints is {glue:text}`lowest-mean:.2f`, at checkpoint
+#   *{glue:text}`lowest-at`*.
 # - How much the layers differ: in the first checkpoint the dimension lies between
 #   {glue:text}`first-lowest_id:.2f` and {glue:text}`first-highest_id:.2f`, in the last between
 #   {glue:text}`last-lowest_id:.2f` and {glue:text}`last-highest_id:.2f`.
@@ -351,5 +359,8 @@ glue("peak-to", float(depths.max()), display=False)
 # - Between {glue:text}`n-trainings` trainings the dimension of a layer at checkpoint
 #   *{glue:text}`last-common`* differs by {glue:text}`common-spread:.2f` (standard deviation), which
 #   is {glue:text}`common-share:.0%` of the mean; since the first checkpoint that mean has changed
-#   by {glue:text}`common-change:+.2f`. The highest layer lies at relative depths from
-#   {glue:text}`peak-from:.2f` to {glue:text}`peak-to:.2f`.
+#   by {glue:text}`common-change:+.2f`.
+
+# %% [markdown] tags=["only-tops_meet"]
+# - Layers that can't be told from the highest one, in any of the trainings, lie from relative depth
+#   {glue:text}`tops-from:.2f` to {glue:text}`tops-to:.2f`: a top there is common to all of them.

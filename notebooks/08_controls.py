@@ -348,10 +348,9 @@ sets.style.format("{:.2%}", subset=["from", "to", "below"])
 # %% [markdown]
 # Whether that shows the aim of {glue:text}`aim:.0%` at most is a plain question: is the bound below
 # it? {glue:text}`aim-shown`. Without a single error it takes {glue:text}`certificates-needed`
-# certificates to show that, and the table has {glue:text}`n-certified`. It is a part of the run
-# that the script makes, which takes hours where other work is done beside it. Certificates of low
-# dimension are the most, so the share is that of such a mixture of clouds and no property of the
-# rule alone. The wrong ones themselves, or an empty table:
+# certificates to show that, and the table has {glue:text}`n-certified`. Most of them are of low
+# dimension, so the share is that of such a mixture of clouds and no property of the rule alone. The
+# wrong ones themselves, or an empty table:
 
 # %%
 many[many.wrong][["cloud", "points", "dimension", "scale", "id"]]
@@ -388,7 +387,7 @@ words = {"scale": "refused: depends on scale", "law": "refused: not the law"}
 many["verdict"] = many.refused.map(words).fillna("certified")
 many.loc[many.wrong, "verdict"] = "certified wrongly"
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-certificates", "caption": "What auto reads of clouds of known dimension, over the truth; clouds of one dimension are moved aside by what the certificate says. The grey band is the tolerance: certified clouds should lie in it. Look at the highest dimension with a certificate, and at the refused clouds inside the band."}, "image": {"alt": "Ratio of the dimension read to the true dimension against true dimension, a marker for each verdict"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-certificates", "caption": "What auto reads of clouds of known dimension, over the truth; clouds of one dimension stand side by side, by what the certificate says. The grey band is the tolerance: certified clouds should lie in it. Look at the highest dimension with a certificate, and at the refused clouds inside the band."}, "image": {"alt": "Ratio of the dimension read to the true dimension against true dimension, a marker for each verdict"}}
 note = f"{many.dimension.count():,} clouds of N = 1,000 to 10,000; benchmarks/validate_scale.py"
 figures.certificates(many.dropna(subset="dimension"), tolerance, note)
 
@@ -907,5 +906,6 @@ for name, value in numbers.items():
 #   {glue:text}`least-covered:.1%` of the pairs of independent curves, of {glue:text}`layers-few` to
 #   {glue:text}`layers-many` layers, whatever their smoothness.
 # - **Published profiles**: the rule names a layer in {glue:text}`n-chosen` of
-#   {glue:text}`n-published`. The largest move of a model's layer over the prominences that were
-#   tried is one of {glue:text}`moving:.0f` layers.
+#   {glue:text}`n-published`, if errors of neighbouring layers are independent;
+#   {ref}`paper-report` says what is left if they are not. The largest move of a model's layer over
+#   the prominences that were tried is one of {glue:text}`moving:.0f` layers.

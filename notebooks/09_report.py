@@ -119,7 +119,7 @@ findings.tally(of_findings)
 # %% [markdown]
 # A *yes* on the published curves is a check of the tests more than support for the paper, whose
 # sentences were written about these very curves. What speaks for or against it are the models that
-# its authors had not seen, and there are as many of these here as there are runs.
+# its authors had not seen, and these are the networks of this book, each counted once.
 
 # %% tags=["hide-input"]
 paths = io.RunPaths(run)
@@ -134,8 +134,9 @@ io.write_table(paths.results / "first_page.csv", evidence.first_page(of_findings
 #
 # ## The numbers behind the verdicts
 #
-# Each verdict is made from one number and its 95 % interval. The last column names the reading that
-# would change it. First the runs of this book, then the published curves.
+# Each verdict is made from one number and its 95 % interval, or from there being none. The last
+# column names the reading that would change it. First the runs of this book, then the published
+# curves.
 
 # %%
 numbers = ["finding", "verdict", "number", "low", "high", "what_would_overturn"]
@@ -406,7 +407,7 @@ places = [
 place = np.select(places, ["first layer", "highest", "final norm"], "other")
 at_places = halved.assign(place=place)[place != "other"]
 
-# %% tags=["hide-input", "only-measured"] mystnb={"figure": {"name": "{{run}}-fig-number", "caption": "Intrinsic dimension by TwoNN against the number of points, a panel a run, at three layers, with the standard error over disjoint subsets. Where a curve still rises at its right end, the height depends on how many samples there were. Runs of one model with the same number of points should agree."}, "image": {"alt": "Intrinsic dimension against the number of points on a logarithmic axis, a curve for each run and layer"}}
+# %% tags=["hide-input", "only-measured"] mystnb={"figure": {"name": "{{run}}-fig-number", "caption": "Intrinsic dimension by TwoNN against the number of points, a panel a run, at three layers, with the standard error over disjoint subsets. Where a curve still rises at its right end, the height depends on how many samples there were. Runs of one model on the same data should agree where they have the same number of points."}, "image": {"alt": "Intrinsic dimension against the number of points on a logarithmic axis, a curve for each run and layer"}}
 figures.id_against_samples(
     at_places, f"TwoNN, nearest neighbours; measured here: {names}"
 )

@@ -88,7 +88,7 @@ from georep_utils.paper import advice, published, sign
 #    data set. Of runs that share weights and data set one counts: the one with most sets of labels,
 #    and of those the one with most samples.
 # 2. **The same without the networks that suggested it.** A hypothesis can't be tested on what it
-#    was made from; this is the test that counts.
+#    was made from. This test is as strict as its cases are new.
 # 3. **Other labels of the same samples.** The profile stays, and only the labels change. Orders are
 #    tried within each network and data set, never across.
 # 4. **Chance taken off.** With few classes chance is high, and so is the share. Test 1 again, with

@@ -211,11 +211,12 @@ highest.reindex(list(facts)).round(3).astype(object).fillna("–")
 # %% [markdown] tags=["only-some"]
 # ## Who is rearranged?
 #
-# The share of neighbours that each layer keeps from the one before. The paper finds it low while
+# The share of neighbours that each layer has in common with the next. The paper finds it low while
 # the dimension rises and high afterwards.
 
 # %% tags=["only-some"]
 kept = pd.concat(curves_of(one, "consecutive_overlap", k) for one in networks)
+kept = kept[kept.depth < 1]  # what follows the final norm is the output
 nothing = pd.DataFrame(columns=["run", "depth", "low", "high", "name", "value"])
 
 # %% tags=["hide-input", "only-some"] mystnb={"figure": {"name": "{{run}}-fig-real-kept", "caption": "Overlap of the neighbourhoods of each layer with those of the next, against relative depth, with joint errors. The paper's finding would be a low start and a high plateau behind the first 40 % of the depth."}, "image": {"alt": "Consecutive overlap against relative depth, a panel for each pretrained model"}}
@@ -256,15 +257,15 @@ for number in range(3):
 
 # %% tags=["only-texts_shown"]
 wide = "white-space: normal; min-width: 9rem; text-align: left"
-long_texts = {"selector": "td", "props": wide}
+long_texts = {"selector": "td", "props": f"{wide}; overflow-wrap: anywhere"}
 for name, path in written.items():
     nearest = io.read_table(path).head(3).T.rename_axis(name)
     display(nearest.style.format(escape="html").set_table_styles([long_texts]))
 
-# %% tags=["hide-input", "only-pictures_0"] mystnb={"figure": {"name": "{{run}}-fig-real-pictures", "caption": "Queries and their five nearest neighbours at the first layer, in the middle and at the final norm, for the first model of pictures above. The small print below the pictures names it."}, "image": {"alt": "Rows of pictures: a query followed by its nearest neighbours, for three layers of a vision transformer"}}
+# %% tags=["hide-input", "only-pictures_0"] mystnb={"figure": {"name": "{{run}}-fig-real-pictures", "caption": "Queries and their five nearest neighbours at the first layer, in the middle and at the final norm, for the first run on pictures above. The small print below the pictures names it."}, "image": {"alt": "Rows of pictures: a query followed by its nearest neighbours, for three layers of a vision transformer"}}
 kept_picture(list(drawn.values())[0])
 
-# %% tags=["hide-input", "only-pictures_1"] mystnb={"figure": {"name": "{{run}}-fig-real-pictures-2", "caption": "The same for the second model of pictures."}, "image": {"alt": "Rows of pictures: a query followed by its nearest neighbours, for three layers of a vision transformer, on other data"}}
+# %% tags=["hide-input", "only-pictures_1"] mystnb={"figure": {"name": "{{run}}-fig-real-pictures-2", "caption": "The same for the second run on pictures."}, "image": {"alt": "Rows of pictures: a query followed by its nearest neighbours, for three layers of a vision transformer, on other data"}}
 kept_picture(list(drawn.values())[1])
 
 # %% tags=["hide-input"]
@@ -293,11 +294,11 @@ for short in ("words shuffled", "random words", "first token left out"):
     glue(f"top-{short.partition(' ')[0]}", float(tops[short]), display=False)
 
 # %% [markdown] tags=["only-controlled"]
-# The highest dimension over the layers is {glue:text}`top-written:.1f` for the texts as they are
-# written, {glue:text}`top-words:.1f` with their words shuffled, and {glue:text}`top-random:.1f` for
-# random words. A peak that shows how the model reads sentences would be lower without them, as was
-# reported of other language models. Without the first token it is {glue:text}`top-first:.1f`, and
-# at the last token {glue:text}`top-last:.1f`.
+# On this part of the texts, at a scale of its own, the highest dimension over the layers is
+# {glue:text}`top-written:.1f` for the texts as they are written, {glue:text}`top-words:.1f` with
+# their words shuffled, and {glue:text}`top-random:.1f` for random words. Of other language models
+# it was reported that the peak is lower without the order of words. Without the first token it is
+# {glue:text}`top-first:.1f`, and at the last token {glue:text}`top-last:.1f`.
 
 # %% tags=["hide-input"]
 plain = Path(results) / "agreement/agreement.csv"
@@ -369,7 +370,8 @@ of_runs[["quantity", "before", "now"]].round(2)
 #
 # The share of the best label overlap that each choice of a layer keeps. None of them needs a label.
 # A dash means that the rule chose nothing: a profile without a clear minimum or plateau after a
-# peak gives no advice.
+# peak gives no advice. The *peak of the ID* is here a peak inside the profile;
+# {ref}`{{run}}-meaning` takes the highest layer, be it the first.
 
 # %% tags=["only-some"]
 boards, _ = evidence.scoreboards(networks, k)
@@ -464,6 +466,7 @@ figures.overlap_maps(maps, k, f"Measured here; k = {k}")
 # %% tags=["hide-input"]
 glue("k", k, display=False)
 glue("n-networks", len(networks), display=False)
+glue("n-weights", len({one.weights for one in networks}), display=False)
 
 # %% tags=["hide-input", "only-some"]
 singled_out = found.kind[found.kind != "none"]
@@ -485,7 +488,7 @@ glue("middle-low", float(middle.min()), display=False)
 glue("middle-high", float(middle.max()), display=False)
 
 # %% [markdown]
-# - Pretrained networks with tables: {glue:text}`n-networks`.
+# - Runs with tables: {glue:text}`n-networks`, of {glue:text}`n-weights` networks.
 
 # %% [markdown] tags=["only-some"]
 # - **The profile.** A layer is singled out by the ID alone in {glue:text}`n-singled` of them. Where

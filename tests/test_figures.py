@@ -453,6 +453,15 @@ def test_no_legend_is_cut_off(drawn, name):
         assert legend.get_window_extent(renderer).x1 <= figure.bbox.x1 + 1
 
 
+def test_trainings_of_rounded_depths_meet_at_their_layers():
+    one = profile(label_overlap=0.5).assign(id=HUMP, checkpoint="1/2", training="a")
+    other = one.assign(id=HUMP + 1, training="b", depth=one.depth.round(4))
+    figure = figures.trainings(pd.concat([one, other]), 10)
+    line = figure.axes[0].lines[0]
+    assert len(line.get_xdata()) == (one.depth <= 1).sum()
+    np.testing.assert_allclose(line.get_ydata(), HUMP[one.depth <= 1] + 0.5)
+
+
 def test_a_curve_is_named_once(drawn):
     for name in ("training_dynamics", "trainings", "language_controls"):
         figure = drawn[name]

@@ -127,13 +127,13 @@ FINDINGS = {
     "1": "the ID rises, falls and, in generative image models, rises again",
     "2": "neighbourhoods are rearranged in the expansion and keep still afterwards",
     "3": "meaning is clearest at the minimum",
-    "4": "training makes the pattern",
+    "4": "training makes the shape of the profile",
 }
 
 
 YES_WHEN = {
-    "1.1": f"all layers that may be the highest lie at a depth of {FIRST_THIRD:.2f} or less, and "
-    "the first layer is none of them",
+    "1.1": "all layers that may be the highest lie at a depth of a third or less, and the first "
+    "layer is none of them",
     "1.2": f"highest ID over the first layer's: {SEVERAL:g} or more",
     "1.3": f"last layer's ID over the first one's: {1 / NEAR:g} to {NEAR:g}",
     "1.4": f"lowest ID after the peak over the peak's: at most {LOW:g}, with at least {LONG:.0%} "
@@ -373,7 +373,7 @@ def _early_peak(profile: Profile) -> Verdict:
     best = best_set(profile.curve)
     number = float(profile.layers[np.argmax(profile.ids)] / profile.n_blocks)
     low, high = best.min() / profile.n_blocks, best.max() / profile.n_blocks
-    overturn = f"a highest ID at a depth on the other side of {FIRST_THIRD:.2f}"
+    overturn = "a highest ID at a depth on the other side of a third"
     if best.max() == profile.layers[0]:
         return Verdict(
             "1.1", NO, number, low, high, "a rise from the first layer: it has the highest ID now"
@@ -381,6 +381,7 @@ def _early_peak(profile: Profile) -> Verdict:
     verdict = _inside(low, high, 0, FIRST_THIRD)
     if verdict == YES and best.min() == profile.layers[0]:
         verdict = PARTLY  # the peak may be the first layer, and then nothing rises
+        overturn = "a highest ID that is shown to lie behind the first layer"
     return Verdict("1.1", verdict, number, low, high, overturn)
 
 
@@ -493,7 +494,7 @@ def _fewer_again(curve: Curve, last: np.ndarray, settled: np.ndarray) -> Verdict
         return _untested("2.3", "a layer in the last tenth, which takes ten blocks")
     fall = _contrast(curve, last, settled)
     verdict = _inside(*fall[1:], -1, -COLLAPSE)
-    return Verdict("2.3", verdict, *fall, f"a fall on the other side of {COLLAPSE:g}")
+    return Verdict("2.3", verdict, *fall, f"a difference on the other side of -{COLLAPSE:g}")
 
 
 def _about_labels(
