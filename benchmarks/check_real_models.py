@@ -106,7 +106,8 @@ def states(model: torch.nn.Module, names: list[str], inputs) -> list[np.ndarray]
 
 def largest_difference(cloud: clouds.Cloud, given: dict, inputs: list) -> float:
     """Largest difference of a stored point, relative to the largest number in it."""
-    folder = str(io.REPOSITORY / given["model"])
+    places = (io.REPOSITORY / given["model"], io.REPOSITORY / "data/hub" / given["model"])
+    folder = str(next(place for place in places if place.is_dir()))
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     family = one_image if given["dataset"] == "hf-image" else one_text
     prepare = family(folder, given)
