@@ -16,7 +16,9 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from georep_utils import io
 from georep_utils.io import REPOSITORY
+from georep_utils.workflow import stages
 from georep_utils.workflow.pages import entries_of, table_of_contents
 
 pytestmark = pytest.mark.book
@@ -479,3 +481,17 @@ def test_the_first_page_leads_to_the_book(browser):
     WebDriverWait(browser, 10).until(
         lambda b: b.find_elements(By.CSS_SELECTOR, "article.bd-article h1")
     )
+
+
+def test_chapters_wait_for_those_whose_tables_they_read_in_other_runs():
+    results = sorted((REPOSITORY / "data/runs").glob("*/kept/*/*/result.json"))
+    kept = [(path.parts[-5], path.parts[-3], io.read_object(path)) for path in results]
+    writers = {short: (run, name) for run, name, entry in kept for short in entry["written"]}
+    needed = {
+        (name, writers[short][1])
+        for run, name, entry in kept
+        for short in entry["read"]
+        if short in writers and writers[short][0] != run
+    }
+    assert needed, "some chapter reads tables of another run"
+    assert [(name, of) for name, of in needed if of not in stages._header(name)["reads"]] == []
