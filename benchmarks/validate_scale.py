@@ -13,9 +13,8 @@ was read. After 2,920 of these, with 153 certificates and none wrong, the number
 Writes clouds.csv, design.csv and parts.csv, a row a cloud: what `auto` reads and at which scale,
 which of its two tests refused ("scale", "law" or neither), whether it certifies, and whether that
 is wrong: off by more than a tenth. A certificate for a mixture is always wrong, since a mixture has
-no one dimension. A cloud takes a quarter of a second on one core. The book's clouds.csv holds the
-2,920 clouds that were read; a cloud depends on its number alone. Of the embeddings, which take the
-longest, fewer were read than of others.
+no one dimension. A cloud takes a quarter of a second on one core. The book's clouds.csv
+holds all 6,400; a cloud depends on its number alone.
 
 Last, manifolds.csv: each of scikit-dimension's benchmark manifolds once, with 5,000 points, beside
 TwoNN on all of them.
