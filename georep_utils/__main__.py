@@ -180,14 +180,29 @@ def command_clean(given: argparse.Namespace) -> None:
 
 
 def _cost_rows() -> list[list[str]]:
-    """What the runs of the repository need: a head, and a row a run."""
-    from georep_utils import cost_table
+    """What the runs of the repository need: a head, and a row a run.
+
+    They are kept until something that they are made from has changed: to import what makes them
+    takes longer than all else that the book does when nothing is new.
+    """
+    from georep_utils import io
     from georep_utils.workflow import runs
 
     read = {name: runs.read_run(name) for name in runs.repository_run_files()}
     reading = {name: run for name, run in read.items() if "02_extract" in run["notebooks"]}
-    table = cost_table.table({name: runs.all_parameters(run) for name, run in reading.items()})
-    return [list(table.columns), *table.astype(str).to_numpy().tolist()]
+    parameters = {name: runs.all_parameters(run) for name, run in reading.items()}
+    code = io.code_digest(*io.imported_modules("import georep_utils.cost_table"))
+    files = [io.state(short) for short in ("book/reference/runs.csv", "benchmarks/results/*.json")]
+    made_from = io.digest(parameters, code, files)
+    kept = io.read_object(io.root() / "data/runs/.cost-table.json")
+    if kept.get("made_from") != made_from:
+        from georep_utils import cost_table
+
+        table = cost_table.table(parameters)
+        rows = [list(table.columns), *table.astype(str).to_numpy().tolist()]
+        kept = {"made_from": made_from, "rows": rows}
+        io.write_json(io.root() / "data/runs/.cost-table.json", kept)
+    return kept["rows"]
 
 
 def command_cost(given: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from georep_utils import __main__ as commands
-from georep_utils import cost, cost_table
+from georep_utils import cost, cost_table, io
 from georep_utils.models import imagegpt
 from georep_utils.workflow import runs
 
@@ -99,3 +99,18 @@ def test_the_command_without_a_run_prints_a_row_for_each(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(FACTS) and lines[0].startswith("run  ")
     assert commands.main(["cost", "-p", "n_per_class=3"]) == 2
+
+
+def test_the_rows_are_kept_until_a_benchmark_a_run_or_the_code_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOREP_ROOT", str(tmp_path))
+    made = []
+    table = cost_table.table
+    monkeypatch.setattr(cost_table, "table", lambda given: made.append(1) or table(given))
+    rows = commands._cost_rows()
+    assert commands._cost_rows() == rows and len(made) == 1
+    (tmp_path / "benchmarks/results").mkdir(parents=True)
+    (tmp_path / "benchmarks/results/other.json").write_text("{}")
+    assert commands._cost_rows() == rows and len(made) == 2
+    monkeypatch.setattr(io, "code_digest", lambda *names: "other code")
+    commands._cost_rows()
+    assert len(made) == 3
