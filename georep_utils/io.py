@@ -274,10 +274,16 @@ def code_digest(*names: str) -> str:
 @lru_cache(maxsize=256)
 def _syntax(file: Path, changed: int, function: str) -> str:
     """The syntax of a file, or of one function in it; `changed` is the time of its last change."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = _tree(file, changed)
     if function:
         tree = next(node for node in tree.body if getattr(node, "name", None) == function)
     return ast.dump(_without_docstrings(tree))
+
+
+@lru_cache(maxsize=256)
+def _tree(file: Path, changed: int) -> ast.Module:
+    """The syntax tree of a file, parsed once; `changed` is the time of its last change."""
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def _without_docstrings(tree: ast.AST) -> ast.AST:
@@ -291,14 +297,18 @@ def _without_docstrings(tree: ast.AST) -> ast.AST:
 @lru_cache(maxsize=256)
 def _imports(file: Path, changed: int) -> tuple[Path, ...]:
     """Files of this package that a file imports; `changed` is the time of its last change."""
-    return _imported_files(file.read_text(encoding="utf-8"))
+    return _imported_files(_tree(file, changed))
 
 
-@lru_cache(maxsize=256)
-def _imported_files(source: str) -> tuple[Path, ...]:
-    """Files of this package that `source` imports, wherever the import stands."""
+@lru_cache(maxsize=64)
+def _imports_of_source(source: str) -> tuple[Path, ...]:
+    return _imported_files(ast.parse(source))
+
+
+def _imported_files(tree: ast.Module) -> tuple[Path, ...]:
+    """Files of this package that are imported, wherever the import stands."""
     files = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         modules = []
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
@@ -313,7 +323,7 @@ def _imported_files(source: str) -> tuple[Path, ...]:
 
 def imported_modules(source: str) -> list[str]:
     """Modules of this package that `source` imports, directly or through others."""
-    waiting = [*_imported_files(source)]
+    waiting = [*_imports_of_source(source)]
     found = set()
     while waiting:
         file = waiting.pop()
