@@ -43,7 +43,8 @@ def prepare(page: Path, run: str) -> dict[str, str]:
     dict
         Name of a wide picture in the built book, without its ending, to its picture for phones.
     """
-    notebook = nbformat.read(page, 4)
+    # Without validation, which takes most of the time: a page was valid when it was made.
+    notebook = nbformat.v4.reads(page.read_text(encoding="utf-8"))
     narrow = {}
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
@@ -52,7 +53,7 @@ def prepare(page: Path, run: str) -> dict[str, str]:
                 narrow[_name_in_book(kept[WIDE])] = kept.pop(PHONE)
                 table = kept.pop(DATA, None)
                 _say_how(cell, kept[WIDE], table, page, run, number)
-    nbformat.write(notebook, page)
+    page.write_text(nbformat.v4.writes(notebook) + "\n", encoding="utf-8")
     return narrow
 
 
