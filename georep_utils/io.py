@@ -301,7 +301,8 @@ def _imports(file: Path, changed: int) -> tuple[Path, ...]:
 
 
 @lru_cache(maxsize=64)
-def _imports_of_source(source: str) -> tuple[Path, ...]:
+def _imports_of_source(source: str, repository: Path) -> tuple[Path, ...]:
+    """Files below `repository` that a source imports."""
     return _imported_files(ast.parse(source))
 
 
@@ -323,7 +324,7 @@ def _imported_files(tree: ast.Module) -> tuple[Path, ...]:
 
 def imported_modules(source: str) -> list[str]:
     """Modules of this package that `source` imports, directly or through others."""
-    waiting = [*_imports_of_source(source)]
+    waiting = [*_imports_of_source(source, REPOSITORY)]
     found = set()
     while waiting:
         file = waiting.pop()
