@@ -24,8 +24,10 @@ from hypothesis import strategies as st
 from notebook_runner import EngineWithoutKernel
 
 from georep_utils import __main__ as commands
-from georep_utils import io
+from georep_utils import clouds, cost, cost_table, io
+from georep_utils.data import datasets, needs
 from georep_utils.io import RunPaths
+from georep_utils.models import load
 from georep_utils.workflow import engine, inventory, pages, runs, stages
 
 ENGINE = engine.Engine
@@ -103,6 +105,10 @@ TOC = {
         {"caption": "Your turn", "chapters": [{"file": "book/runs/training/00_shown"}]},
     ],
 }
+# Commands import these when they need them. Here they are imported before a test gives the package
+# another repository, so that none of them keeps its address.
+IMPORTED = (clouds, cost, cost_table, datasets, needs, load)
+
 RUN = {"title": "A tiny run", "notebooks": ["01_count", "02_sum"], "count": {"size": 4}}
 CONFIG = "title: Tiny\nonly_build_toc_files: true\nexecute:\n  execute_notebooks: 'off'\n"
 
