@@ -36,6 +36,7 @@ from georep_utils import clouds, io
 from georep_utils.data import datasets
 from georep_utils.geometry import duplicates, overlap, scaling
 from georep_utils.geometry.neighbors import nearest_neighbors
+from georep_utils.models.hub_files import find_folder
 from georep_utils.workflow import runs
 
 SAMPLES = 100  # that pass through the model again
@@ -106,8 +107,7 @@ def states(model: torch.nn.Module, names: list[str], inputs) -> list[np.ndarray]
 
 def largest_difference(cloud: clouds.Cloud, given: dict, inputs: list) -> float:
     """Largest difference of a stored point, relative to the largest number in it."""
-    places = (io.REPOSITORY / given["model"], io.REPOSITORY / "data/hub" / given["model"])
-    folder = str(next(place for place in places if place.is_dir()))
+    folder = str(find_folder(given["model"], given["data_dir"]))
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     family = one_image if given["dataset"] == "hf-image" else one_text
     prepare = family(folder, given)

@@ -24,7 +24,7 @@ This file is no benchmark. `validate_scale.py` imports it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from skdim.datasets import BenchmarkManifolds
@@ -306,24 +306,27 @@ def power_spectra(rng: np.random.Generator) -> Cloud:
     return Cloud(f"spectrum to the power -{power}", width, points)
 
 
+def of_scikit_dimension(made: BenchmarkManifolds, name: str, n: int) -> Cloud:
+    """One of its manifolds, with the dimension and the width of its table."""
+    truth = made.truth.loc[name]
+    d = int(truth["Intrinsic Dimension"])
+    points = made.generate(name, n=n, dim=int(truth["Number of variables"]), d=d)
+    return Cloud(name, d, points)
+
+
 def benchmark_manifolds(rng: np.random.Generator) -> Cloud:
     """One of scikit-dimension's, as it makes them."""
     made = BenchmarkManifolds(random_state=int(rng.integers(2**31)))
-    dimensions = made.truth["Intrinsic Dimension"]
-    name = str(rng.choice(dimensions.index))
-    width = int(made.truth["Number of variables"][name])
-    d = int(dimensions[name])
-    points = made.generate(name, n=min(size(rng), 4000), dim=width, d=d)
-    return Cloud(f"scikit-dimension {name}", d, points)
+    name = str(rng.choice(made.truth.index))
+    cloud = of_scikit_dimension(made, name, min(size(rng), 4000))
+    return replace(cloud, name=f"scikit-dimension {name}")
 
 
 def every_benchmark_manifold(n: int, seed: int = 0) -> Iterator[Cloud]:
     """All of scikit-dimension's, in the order of its table, with n points each."""
     made = BenchmarkManifolds(random_state=seed)
-    for name, truth in made.truth.iterrows():
-        d = int(truth["Intrinsic Dimension"])
-        points = made.generate(name, n=n, dim=int(truth["Number of variables"]), d=d)
-        yield Cloud(str(name), d, points)
+    for name in made.truth.index:
+        yield of_scikit_dimension(made, str(name), n)
 
 
 VALIDATION = (

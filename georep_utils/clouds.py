@@ -507,6 +507,20 @@ def same_samples(a: Cloud, b: Cloud) -> str:
     return "classes" if both_labelled else "number"
 
 
+def check_compared(a: Cloud, b: Cloud, k: int) -> None:
+    """UserError unless two clouds are two, with more samples than the k neighbours to compare."""
+    if k >= a.n_samples:
+        raise UserError(
+            f"compare.k is {k}, but there are {a.n_samples} samples; expected fewer neighbours "
+            "than samples: lower k"
+        )
+    if a.folder == b.folder:
+        raise UserError(
+            f"first and second are one cloud, {a.folder.name}; expected two: change "
+            "compare.second or compare.second_cloud"
+        )
+
+
 def _names(ids: np.ndarray) -> np.ndarray:
     """What samples are called; of numbered files, such as 0-coat/00019.png, their numbers."""
     stems = [Path(str(name)).stem for name in ids]
@@ -918,11 +932,8 @@ def _side(path: str | Path | None, what: str, n: int) -> np.ndarray | None:
         raise UserError(
             f"{path} holds {what} of shape {values.shape}; expected one for each of {n}"
         )
-    lacking = (
-        np.flatnonzero(np.char.strip(values) == "")
-        if values.dtype.kind == "U"
-        else (np.flatnonzero(pd.isna(values)))
-    )
+    is_text = values.dtype.kind == "U"
+    lacking = np.flatnonzero(np.char.strip(values) == "" if is_text else pd.isna(values))
     if len(lacking):
         raise UserError(
             f"{path} has no {what} for {len(lacking)} of {n} samples (first: row {lacking[0]}); "

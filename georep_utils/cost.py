@@ -11,9 +11,9 @@ is named as such.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from georep_utils import io
 from georep_utils.io import MissingFile, UserError
 
 UNKNOWN = "not here yet"
+OTHER_CHAPTERS = "other chapters a few MB on disk, under a minute each"
 CALIBRATION_POINTS = 6_000
 CALIBRATION_SECONDS = 3.0
 # Time of chapter 04 over that of the searches of 03, as in the runs of this book; and ten seconds.
@@ -65,16 +66,17 @@ class Plan:
     def n_samples(self) -> int | None:
         """How many samples the clouds of the run have; None where that is not known yet."""
         if self.has("02_bring"):
-            from georep_utils import clouds
-
-            return clouds.bring(**self.brought()).n_samples
+            return self.brought.n_samples
         data = self.dataset("02_extract")
         return None if data is None else len(data)
 
-    def brought(self) -> dict:
-        """The arguments of `clouds.bring`."""
+    @cached_property
+    def brought(self):
+        """The cloud that the run brings; its arrays are read and checked once."""
+        from georep_utils import clouds
+
         names = ("path", "labels", "families", "arrays", "n_blocks", "name")
-        return {name: self.value("02_bring", name) or None for name in names}
+        return clouds.bring(**{name: self.value("02_bring", name) or None for name in names})
 
     def source(self, notebook: str = "02_extract", checkpoint: str | None = None, **place):
         """The model that a notebook reads, by what it is made from; None where there is none.
@@ -119,7 +121,10 @@ def check(parameters: Mapping[str, Mapping]) -> None:
         not exist, arrays that can't be a cloud, a run to compare that has none, more neighbours
         than points or than are kept, and a decimation that leaves too few points.
     """
-    plan = Plan(parameters)
+    _check(Plan(parameters))
+
+
+def _check(plan: Plan) -> None:
     _check_where(plan)
     _check_sources(plan)
     n = plan.n_samples()
@@ -167,13 +172,9 @@ def _check_compared(plan: Plan) -> None:
         return
     names = ("first", "first_cloud", "second", "second_cloud", "k")
     first, first_cloud, second, second_cloud, k = (plan.value("12", name) for name in names)
-    a = clouds.chosen(first, first_cloud)
-    clouds.same_samples(a, clouds.chosen(second, second_cloud))
-    if k >= a.n_samples:
-        raise UserError(
-            f"compare.k is {k}, but there are {a.n_samples} samples; expected fewer neighbours "
-            "than samples: lower k"
-        )
+    a, b = clouds.chosen(first, first_cloud), clouds.chosen(second, second_cloud)
+    clouds.same_samples(a, b)
+    clouds.check_compared(a, b, k)
 
 
 def _check_texts(plan: Plan, n: int) -> None:
@@ -280,8 +281,8 @@ def report(parameters: Mapping[str, Mapping]) -> str:
     UserError
         As `check`.
     """
-    check(parameters)
     plan = Plan(parameters)
+    _check(plan)
     lines = _downloads(plan)
     if plan.has("02_bring"):
         return "\n".join([*lines, *_of_brought(plan)])
@@ -332,59 +333,79 @@ def _sizes_and_times(plan: Plan, data, model) -> list[str]:
     of_input = _input_widths(data, rows, widths[0])
     rate = _samples_a_second(model, data)
     n = len(data)
-    maxk = plan.value("03", "maxk", 50)
-    ranks = int(np.log2(plan.value("03", "range_max", 1024)))
     all_widths = networks * widths + of_input
     stored = array_bytes(n, all_widths)
-    searched = neighbor_bytes(n, len(all_widths), maxk, ranks)
     n_weights = sum(weight.numel() for weight in model.net.parameters())
-    search = sum(_search_seconds(n, width, maxk, 2**ranks) for width in all_widths)
+    search = _search_of_layers(plan, n, all_widths)
     extraction = networks * n / rate
-    lines = [
+    return [
         f"layers         {len(widths)} of width {min(widths)} to {max(widths)}, "
         f"{networks} network(s), and {len(of_input)} array(s) of the input",
         f"02 extract     {stored / 1e9:.2f} GB on disk, "
         f"{extraction_memory(n_weights) / 1e9:.1f} GB of memory, about {duration(extraction)} on "
         f"{model.device}",
-        f"03 neighbours  {searched / 1e9:.2f} GB on disk, "
-        f"{search_memory(n, max(all_widths)) / 1e9:.1f} GB of memory, about {duration(search)}",
-        f"04 dimension   a few MB on disk, about {duration(DIMENSION * search + 10)}",
+        *_of_geometry(plan, n, all_widths, search),
+        *_of_further_clouds(plan, widths, rate, search / networks / n**2),
+        OTHER_CHAPTERS,
     ]
-    for notebook, what, n_clouds in (
-        ("06", "training", len(plan.value("06", "checkpoints", {}))),
-        ("11", "places", len(plan.value("11", "sites", [])) * len(plan.value("11", "pools", []))),
-    ):
-        few = plan.dataset(notebook) if plan.has(notebook) else None
-        if few is not None:
-            passes = 1 if notebook == "11" and plan.source("11").in_one_pass else n_clouds
-            read = passes * len(few) / rate
-            disk = array_bytes(len(few), n_clouds * widths) / 1e9
-            found = n_clouds * search * (len(few) / n) ** 2 / networks
-            lines.append(
-                f"{notebook} {what:12}{disk:.2f} GB on disk, {n_clouds} clouds of {len(few):,} "
-                f"samples, about {duration(read + found)}"
-            )
-    return [*lines, "other chapters a few MB on disk, under a minute each"]
 
 
 def _of_brought(plan: Plan) -> list[str]:
     """What arrays that were brought will take: they are read in place, and searched."""
-    from georep_utils import clouds
-
-    cloud = clouds.bring(**plan.brought())
+    cloud = plan.brought
     n = cloud.n_samples
     widths = [cloud[layer].shape[1] for layer in cloud.layers]
-    maxk = plan.value("03", "maxk", 50)
-    ranks = int(np.log2(plan.value("03", "range_max", 1024)))
-    search = sum(_search_seconds(n, width, maxk, 2**ranks) for width in widths)
     return [
         f"samples        {n:,}, brought",
         f"layers         {len(widths)} of width {min(widths)} to {max(widths)}, read in place",
-        f"03 neighbours  {neighbor_bytes(n, len(widths), maxk, ranks) / 1e9:.2f} GB on disk, "
+        *_of_geometry(plan, n, widths, _search_of_layers(plan, n, widths)),
+        OTHER_CHAPTERS,
+    ]
+
+
+def _search_of_layers(plan: Plan, n: int, widths: Iterable[int]) -> float:
+    """Seconds of the searches of 03 among n points, one a width."""
+    maxk, range_max = plan.value("03", "maxk", 50), 2 ** _octaves(plan)
+    return sum(_search_seconds(n, width, maxk, range_max) for width in widths)
+
+
+def _octaves(plan: Plan) -> int:
+    """How many distance ratios 03 keeps."""
+    return int(np.log2(plan.value("03", "range_max", 1024)))
+
+
+def _of_geometry(plan: Plan, n: int, widths: Sequence[int], search: float) -> list[str]:
+    """What 03 and 04 take of n points in layers of these widths."""
+    stored = neighbor_bytes(n, len(widths), plan.value("03", "maxk", 50), _octaves(plan))
+    return [
+        f"03 neighbours  {stored / 1e9:.2f} GB on disk, "
         f"{search_memory(n, max(widths)) / 1e9:.1f} GB of memory, about {duration(search)}",
         f"04 dimension   a few MB on disk, about {duration(DIMENSION * search + 10)}",
-        "other chapters a few MB on disk, under a minute each",
     ]
+
+
+def _of_further_clouds(
+    plan: Plan, widths: Sequence[int], rate: float, search_per_pair: float
+) -> list[str]:
+    """What 06 and 11 take, which read checkpoints and other places on samples of their own.
+
+    rate: samples a second of one network; search_per_pair: seconds of its searches over n^2.
+    """
+    checkpoints = len(plan.value("06", "checkpoints", {}))
+    places = len(plan.value("11", "sites", [])) * len(plan.value("11", "pools", []))
+    lines = []
+    for notebook, what, n_clouds in (("06", "training", checkpoints), ("11", "places", places)):
+        few = plan.dataset(notebook) if plan.has(notebook) else None
+        if few is None:
+            continue
+        passes = 1 if notebook == "11" and plan.source("11").in_one_pass else n_clouds
+        seconds = passes * len(few) / rate + n_clouds * search_per_pair * len(few) ** 2
+        disk = array_bytes(len(few), n_clouds * widths) / 1e9
+        lines.append(
+            f"{notebook} {what:12}{disk:.2f} GB on disk, {n_clouds} clouds of {len(few):,} "
+            f"samples, about {duration(seconds)}"
+        )
+    return lines
 
 
 def array_bytes(n: int, widths: Iterable[int]) -> int:

@@ -277,16 +277,18 @@ def _syntax(file: Path, changed: int, function: str) -> str:
     tree = _tree(file, changed)
     if function:
         tree = next(node for node in tree.body if getattr(node, "name", None) == function)
-    return ast.dump(_without_docstrings(tree))
+    return ast.dump(tree)
 
 
 @lru_cache(maxsize=256)
 def _tree(file: Path, changed: int) -> ast.Module:
-    """The syntax tree of a file, parsed once; `changed` is the time of its last change."""
-    return ast.parse(file.read_text(encoding="utf-8"))
+    """The syntax tree of a file without docstrings, parsed once; `changed` is the time of its last
+    change.
+    """
+    return _without_docstrings(ast.parse(file.read_text(encoding="utf-8")))
 
 
-def _without_docstrings(tree: ast.AST) -> ast.AST:
+def _without_docstrings(tree: ast.Module) -> ast.Module:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:

@@ -537,7 +537,6 @@ figures.ceiling(ceiling, profile.id.min(), profile.id.max(), note=made_from)
 # %%
 ratio_table = checks.ratio_checks(trained, measured, curves)
 shown = [0.8, 0.9, 0.98, "apart", "rises", "short", "gap", "p"]
-io.write_table(paths.results / "id_fractions.csv", ratio_table, index=True)
 ratio_table.loc[sampled, shown].round(3)
 
 # %% tags=["hide-input"]
@@ -839,6 +838,7 @@ figures.id_by_samples(curves, n_blocks, note=made_from)
 # %%
 io.write_table(paths.results / "id_scaling.csv", curves)
 io.write_table(paths.results / "id_profile.csv", by_rule)
+io.write_table(paths.results / "id_fractions.csv", ratio_table, index=True)
 control_rows = [part.assign(control=name) for name, part in control_tables.items()]
 control_table = pd.concat(control_rows)[["control", "layer", "id", "id_err"]]
 io.write_table(paths.results / "id_controls.csv", control_table)

@@ -86,7 +86,8 @@ n = len(data)
 # %% tags=["hide-input"]
 others = {}
 for name in other_trainings:
-    table = io.read_table(io.found(f"book/results/{name}/training_dynamics.csv"))
+    folder = f"book/results/{io.safe_name(name, 'name of a run')}"
+    table = io.read_table(io.found(f"{folder}/training_dynamics.csv"))
     if set(table.n_samples) != {n}:
         raise io.UserError(
             f"run {name}, another training, has read {table.n_samples.iloc[0]} samples, and this "
@@ -361,6 +362,10 @@ io.note_facts(
 #   is {glue:text}`common-share:.0%` of the mean; since the first checkpoint that mean has changed
 #   by {glue:text}`common-change:+.2f`.
 
-# %% [markdown] tags=["only-tops_meet"]
+# %% [markdown] tags=["only-trainings", "only-tops_meet"]
 # - Layers that can't be told from the highest one, in any of the trainings, lie from relative depth
 #   {glue:text}`tops-from:.2f` to {glue:text}`tops-to:.2f`: a top there is common to all of them.
+
+# %% [markdown] tags=["only-trainings", "not-tops_meet"]
+# - No relative depth is among those of the highest layers in all of the trainings: where the top
+#   lies is an accident.

@@ -221,16 +221,10 @@ pd.Series(neighbouring, name="correlation of neighbouring errors").round(2).to_f
 # from none to {glue:text}`rho-highest`. The layers for each of them (– for none):
 
 # %%
-found_at = {}
-for one in networks:
-    if one.by == evidence.PAPER:
-        profile = one.profile()
-        table = pd.DataFrame({"layer": profile.layers, "id": profile.ids})
-        found_at[one.model] = findings.found_if_alike(table)
-
-# %%
+published_networks = [one for one in networks if one.by == evidence.PAPER]
 layers = {
-    model: {rho: one.layer for rho, one in at.items()} for model, at in found_at.items()
+    one.model: {rho: found.layer for rho, found in one.profile().alike.items()}
+    for one in published_networks
 }
 layers = pd.DataFrame(layers, dtype=float).T.rename_axis(columns="correlation")
 layers.style.format("{:.0f}", na_rep="–", escape="html").format_index("{:g}", axis=1)

@@ -68,16 +68,7 @@ n = a.n_samples
 print(f"{n} samples, known to be the same by: {known_by}")
 
 # %% tags=["hide-input"]
-if k >= n:
-    raise io.UserError(
-        f"compare.k is {k}, but there are {n} samples; expected fewer neighbours than "
-        "samples: lower k"
-    )
-if a.folder == b.folder:
-    raise io.UserError(
-        f"first and second are one cloud, {a.folder.name}; expected two: change "
-        "compare.second or compare.second_cloud"
-    )
+clouds.check_compared(a, b, k)
 same_run = first == second and bool(first)
 name_a = first_cloud if same_run else f"{first} {first_cloud}".strip()
 name_b = second_cloud if same_run else f"{second} {second_cloud}".strip()

@@ -362,8 +362,8 @@ of_runs = of_runs.rename(columns={"value": "before"}).dropna(subset="now")
 of_runs[["quantity", "before", "now"]].round(2)
 
 # %% [markdown] tags=["only-some"]
-# The correlation on clip art is another one than before, since it hangs on the first layers, where
-# the subsets differ so much.
+# The correlation on clip art is another one than before. It hangs on where the dimension is read:
+# see the table by scale rules below.
 
 # %% [markdown] tags=["only-some"]
 # ## The advice and its rivals
@@ -389,8 +389,7 @@ relations[numbers].round(2)
 
 # %% [markdown] tags=["only-some"]
 # Its sign is not the same for all of them. {ref}`{{run}}-meaning` puts to the test on what it
-# depends. It also depends on where the dimension is read: here is the correlation by each scale
-# rule.
+# depends. Does it also depend on where the dimension is read? The correlation by each scale rule:
 
 # %% tags=["only-some"]
 read_by = profiles[profiles.layer <= profiles.n_blocks]

@@ -255,8 +255,7 @@ def test_a_layer_is_published_only_if_no_correlation_of_errors_takes_it_away():
     wave = curve([(0, 10), (0.2, 20), (1, 16)]) * (1 + 0.05 * np.sin(6 * np.pi * DEPTH))
     noise = 1 + 0.012 * np.random.default_rng(0).standard_normal(N + 1)
     slow = rows("intrinsic_dimension", wave * noise, 0.001).assign(source="read off")
-    frame = slow.rename(columns={"value": "id", "error": "id_err"})
-    found = findings.found_if_alike(frame)
+    found = findings.profile_of(slow).alike
     assert found[0.0].layer is not None and found[0.9].layer is None
     assert findings.profile_of(slow).found.layer is None
     little = 1 + (noise - 1) / 3

@@ -763,6 +763,8 @@ def test_other_trainings_make_a_band_at_the_checkpoints_that_all_have(pythia, he
     another.assign(n_samples=7).to_csv(results / "another/training_dynamics.csv", index=False)
     with pytest.raises(UserError, match="has read 7 samples"):
         execute("pythia-160m", ["06"], training_dynamics__other_trainings=["another"], **given)
+    with pytest.raises(UserError, match="'../another' can't be a folder's name"):
+        execute("pythia-160m", ["06"], training_dynamics__other_trainings=["../another"], **given)
 
 
 def test_a_revision_that_does_not_exist_is_named_before_anything_else(pythia, here, execute):

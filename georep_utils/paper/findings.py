@@ -93,7 +93,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Profile:
-    """IDs of the layers 0 to n_blocks, their covariance, and what `semantic_layer` found."""
+    """IDs of the layers 0 to n_blocks, their covariance, and what `semantic_layer` found.
+
+    alike: of curves without errors of their own, what it found for each correlation that the errors
+    of neighbouring layers may have (`CORRELATIONS`).
+    """
 
     layers: np.ndarray
     ids: np.ndarray
@@ -101,6 +105,7 @@ class Profile:
     groups: int | None
     n_blocks: int
     found: SemanticLayer
+    alike: Mapping[float, SemanticLayer]
 
     @property
     def curve(self) -> Curve:
@@ -305,6 +310,7 @@ def profile_of(model: pd.DataFrame, covariance=None, groups: int | None = None) 
         return None
     frame = rows[kept].rename(columns={"value": "id", "error": "id_err"})
     ids = frame["id"].to_numpy(dtype=float)
+    alike: Mapping[float, SemanticLayer] = {}
     if covariance is not None:
         covariance = np.asarray(covariance)[np.ix_(kept, kept)]
         found = semantic_layer(frame, covariance=covariance, groups=groups)
@@ -313,28 +319,31 @@ def profile_of(model: pd.DataFrame, covariance=None, groups: int | None = None) 
         # between layers does.
         read_off = "source" in frame and frame["source"].astype(str).str.contains("read off")
         scatter = bool(np.any(read_off) or frame["id_err"].isna().any())
-        found = _found_by_scatter(frame) if scatter else semantic_layer(frame, groups=groups)
         errors = frame["id_err"].fillna(0).to_numpy(dtype=float)
-        if scatter:
+        if not scatter:
+            found = semantic_layer(frame, groups=groups)
+        else:
+            alike = _found_if_alike(frame)
+            found = _whatever_they_share(alike)
             errors = np.maximum(errors, layer_scatter(ids) * ids)
         covariance = np.diag(errors**2)
-    return Profile(frame["layer"].to_numpy(), ids, covariance, groups, n_blocks, found)
+    return Profile(frame["layer"].to_numpy(), ids, covariance, groups, n_blocks, found, alike)
 
 
-def found_if_alike(profile: pd.DataFrame) -> dict[float, SemanticLayer]:
+def _found_if_alike(profile: pd.DataFrame) -> dict[float, SemanticLayer]:
     """What `semantic_layer` finds on a profile without errors of its own, for each correlation that
     the errors of neighbouring layers may have (`CORRELATIONS`).
     """
     return {rho: semantic_layer(profile, scatter=True, correlation=rho) for rho in CORRELATIONS}
 
 
-def _found_by_scatter(profile: pd.DataFrame) -> SemanticLayer:
+def _whatever_they_share(alike: Mapping[float, SemanticLayer]) -> SemanticLayer:
     """What is found whatever the errors of neighbouring layers have in common.
 
     The layer is the one for independent errors. Where some correlation leaves none, that is the
     answer: the scatter between layers can't tell one correlation from another.
     """
-    found = list(found_if_alike(profile).values())
+    found = list(alike.values())
     return next((one for one in found if one.layer is None), found[0])
 
 
