@@ -32,7 +32,8 @@ import bench_extract
 from bench_neighbors import MAXK, Task, matrix_product, normal
 from timing import arguments, chosen_device, compare, machine_facts, peaks, save
 
-from georep_utils.geometry import neighbors
+from georep_utils.geometry import neighbors_gpu
+from georep_utils.geometry.neighbors import Neighbors
 from georep_utils.io import UserError
 from georep_utils.models import imagegpt
 
@@ -70,7 +71,7 @@ class Row:
 # ------------------------------------------------------------------------------------------ checks
 
 
-def check_neighbors(X: np.ndarray, found: neighbors.Neighbors, device: torch.device) -> int:
+def check_neighbors(X: np.ndarray, found: Neighbors, device: torch.device) -> int:
     """Compare some rows with distances measured in float64; return how many rows.
 
     Raises
@@ -135,8 +136,8 @@ def search(
 ) -> list[dict]:
     """The row of a neighbour search against the matrix product alone."""
     X = normal(task.n, task.d)
-    usual = neighbors.GPU_PRODUCT
-    neighbors.GPU_PRODUCT = product
+    usual = neighbors_gpu.GPU_PRODUCT
+    neighbors_gpu.GPU_PRODUCT = product
     last = {}
 
     def ours() -> None:
@@ -149,7 +150,7 @@ def search(
         facts = task.facts(peak) | {"device": str(device), "product": product}
         row = compare("neighbours", "matrix product alone", ours, alone, repeats, **facts)
     finally:
-        neighbors.GPU_PRODUCT = usual
+        neighbors_gpu.GPU_PRODUCT = usual
     return [row | {"checked_rows": check_neighbors(X, last["found"], device)}]
 
 

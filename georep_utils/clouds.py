@@ -43,6 +43,9 @@ from georep_utils.io import RunPaths, UserError
 
 SEARCH_CODE = (
     "georep_utils.geometry.neighbors",
+    "georep_utils.geometry.neighbors_cpu",
+    "georep_utils.geometry.neighbors_gpu",
+    "georep_utils.geometry.neighbor_points",
     "georep_utils.geometry.neighbor_kernels",
     "georep_utils.precision",
 )

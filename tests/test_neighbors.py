@@ -1,15 +1,19 @@
 """The neighbours are those of brute force in float64, whatever data, block, device or threads."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from georep_utils.geometry import neighbors as module
+from georep_utils.geometry import neighbors_cpu, neighbors_gpu
+from georep_utils.geometry.neighbor_kernels import rounding_error_of_halves
+from georep_utils.geometry.neighbor_points import prepare
 from georep_utils.geometry.neighbors import (
     Neighbors,
     concatenate,
@@ -61,9 +65,9 @@ def _points(kind, n=600, d=24, seed=0):
 def backend(request, monkeypatch):
     """The kernels for CPU, and the code for GPU run by torch on CPU, with either product."""
     if request.param != "cpu":
-        monkeypatch.setattr(module, "_search_cpu", module._search_torch)
+        monkeypatch.setattr(neighbors_cpu, "search", neighbors_gpu.search)
     if request.param.endswith("halves"):
-        monkeypatch.setattr(module, "GPU_PRODUCT", "halves")
+        monkeypatch.setattr(neighbors_gpu, "GPU_PRODUCT", "halves")
     return request.param
 
 
@@ -173,6 +177,40 @@ def test_neither_block_nor_rows_nor_threads_change_a_bit(block, kind, cut, threa
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("edge", [7, 64, 299])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tile_that_serves_two_blocks_changes_no_bit(kind, edge, threads, monkeypatch):
+    """With blocks of `edge` rows there are 43, 5 or 2 of them, and the last is smaller."""
+    X = _points(kind, n=600)[:300]
+    alone = nearest_neighbors(X, 20, 64, device="cpu", block=300)
+    served = []
+    rows = neighbors_cpu.filter_rows
+    monkeypatch.setattr(neighbors_cpu, "filter_rows", lambda *a: served.append(1) or rows(*a))
+    monkeypatch.setattr(neighbors_cpu, "BLOCK", edge)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        _assert_same(nearest_neighbors(X, 20, 64, device="cpu"), alone)
+    finally:
+        torch.set_num_threads(before)
+    n_blocks = -(-300 // edge)
+    assert len(served) == n_blocks * (n_blocks - 1) // 2
+
+
+def test_blocks_search_alone_where_not_all_candidates_fit(monkeypatch):
+    X = _points("normal", n=2000)
+    together = nearest_neighbors(X, 20, 256, device="cpu")
+    candidates_of_all = 8 * 2000 * neighbors_cpu._capacity(256 + neighbors_cpu.SPARE)
+    little = type("Memory", (), {"available": int(1.9 * candidates_of_all)})
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: little)
+    monkeypatch.delattr(neighbors_cpu, "filter_rows")
+    _assert_same(nearest_neighbors(X, 20, 256, device="cpu"), together)
+    little.available = int(2.1 * candidates_of_all)
+    with pytest.raises(NameError, match="filter_rows"):
+        nearest_neighbors(X, 20, 256, device="cpu")
+
+
 @pytest.mark.parametrize("product", ["float32", "halves"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_code_for_gpu_gives_the_bits_of_the_kernels(kind, product, monkeypatch):
@@ -181,8 +219,8 @@ def test_the_code_for_gpu_gives_the_bits_of_the_kernels(kind, product, monkeypat
     last = slice(250, 311)
     kernels = nearest_neighbors(X, 20, 256, device="cpu")
     kernels_of_last = nearest_neighbors(X, 20, 256, device="cpu", rows=last)
-    monkeypatch.setattr(module, "_search_cpu", module._search_torch)
-    monkeypatch.setattr(module, "GPU_PRODUCT", product)
+    monkeypatch.setattr(neighbors_cpu, "search", neighbors_gpu.search)
+    monkeypatch.setattr(neighbors_gpu, "GPU_PRODUCT", product)
     for block in (97, 310, 311, None):
         _assert_same(nearest_neighbors(X, 20, 256, device="cpu", block=block), kernels)
     # A row at a time takes as long for each as all other blocks together.
@@ -212,8 +250,8 @@ def test_ties_that_reach_over_a_rank_are_ordered_by_index_on_a_gpu_too(
     range_max = largest_range(len(X))
     kernels = nearest_neighbors(X, maxk, range_max, device="cpu")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_search_cpu", module._search_torch)
-        patch.setattr(module, "GPU_PRODUCT", product)
+        patch.setattr(neighbors_cpu, "search", neighbors_gpu.search)
+        patch.setattr(neighbors_gpu, "GPU_PRODUCT", product)
         _assert_same(nearest_neighbors(X, maxk, range_max, "cpu", block), kernels)
 
 
@@ -240,7 +278,7 @@ def _tensor_core(a, b):
 
 def test_halves_have_the_bits_that_tf32_keeps_and_lose_little():
     x = torch.from_numpy(_points("normal") * np.float32(1e-3))
-    high, low = module.tf32_halves(x)
+    high, low = neighbors_gpu.tf32_halves(x)
     for half in (high, low):
         assert np.array_equal(_cut(half.numpy(), 10), half.numpy())
     rest = (x.double() - high.double() - low.double()).abs()
@@ -253,7 +291,7 @@ def test_the_error_of_a_product_of_halves_is_within_its_bound(d, spread):
     """A hundred points near each other and far from the origin cancel most; others least."""
     rng = np.random.default_rng(d)
     X = (1 + spread * rng.standard_normal((100, d))).astype(np.float32)
-    high, low = (half.numpy() for half in module.tf32_halves(torch.from_numpy(X)))
+    high, low = (half.numpy() for half in neighbors_gpu.tf32_halves(torch.from_numpy(X)))
     exact = np.square(X[:, None].astype(np.float64) - X).sum(-1)
     norms = np.square(X.astype(np.float64)).sum(1)
     allowed = (np.sqrt(norms)[:, None] + np.sqrt(norms)) ** 2
@@ -264,19 +302,19 @@ def test_the_error_of_a_product_of_halves_is_within_its_bound(d, spread):
         return (np.abs(squares - exact) / allowed).max()
 
     crossed = _tensor_core(high, low) + _tensor_core(low, high)
-    assert relative_error(_tensor_core(high, high) + crossed) < module.rounding_error_of_halves(d)
+    assert relative_error(_tensor_core(high, high) + crossed) < rounding_error_of_halves(d)
     # One product in TF32 would not do: the bound is not so wide that anything passes.
-    assert relative_error(_tensor_core(X, X)) > module.rounding_error_of_halves(d)
+    assert relative_error(_tensor_core(X, X)) > rounding_error_of_halves(d)
 
 
 def test_products_of_halves_are_what_the_search_makes():
     X = _points("far from the origin")
-    cloud = module._prepare(X, torch.device("cpu"), torch.arange(len(X)))
-    cut = module.replace(cloud, halves=module.tf32_halves(cloud.scaled))
+    cloud = prepare(X, torch.device("cpu"), torch.arange(len(X)))
+    cut = replace(cloud, halves=neighbors_gpu.tf32_halves(cloud.scaled))
     own = torch.arange(5, 50)
     exact = torch.cdist(cloud.scaled[own].double(), cloud.scaled.double()).square()
     for one in (cloud, cut):
-        found = module._partial_squares(one, own).double() + cloud.norms[own, None]
+        found = neighbors_gpu._partial_squares(one, own).double() + cloud.norms[own, None]
         allowed = (cloud.norms[own].sqrt()[:, None] + cloud.norms.sqrt()).square()
         assert ((found - exact).abs() <= one.error * allowed).all()
     assert cut.error > cloud.error
@@ -420,6 +458,6 @@ def test_the_row_that_is_not_finite_is_named(value, backend):
 
 def test_a_block_that_cannot_fit_is_refused(backend, monkeypatch):
     little = type("Memory", (), {"available": 1 << 20})
-    monkeypatch.setattr(module.psutil, "virtual_memory", lambda: little)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: little)
     with pytest.raises(UserError, match="block=600 rows need .* GiB.*lower block"):
         nearest_neighbors(_points("normal"), 5, 8, device="cpu", block=600)

@@ -1,13 +1,14 @@
 """The inner loops of the neighbour search on CPU, compiled by numba.
 
-`neighbors.py` walks through the distance matrix tile by tile: some rows (the points that are
-searched for) against a few thousand columns (all points, in random order). Two kernels do the rest.
+`neighbors_cpu.py` walks through the distance matrix tile by tile: some rows (the points that are
+searched for) against some columns (all points, in random order). Three kernels do the rest.
 
-`filter_columns` is called once for each tile. It keeps, for each row, the columns whose
-approximate squared distance is below a limit, and lowers the limit as more columns have been seen.
-What it keeps are the *candidates*: a few more than the ranks that are wanted.
+`filter_columns` keeps, for each row, those columns of a tile whose approximate squared distance is
+below the row's limit: they are the row's *candidates*. `filter_rows` does the same for the points
+that are the tile's columns. `lower_limits` throws away what has turned out not to be near enough,
+so that in the end there are a few more candidates than the ranks that are wanted.
 
-`settle` is called once a row has seen every column. The approximations come from float32 and may be
+`settle` is called once rows have met every column. The approximations come from float32 and may be
 wrong, but by no more than a known amount (`rounding_error`, `margin`). So for a wanted rank k it is
 known which candidates may hold it: those whose approximation lies close enough to the k-th. These,
 and no others, are measured again, by differences of coordinates in float64. Where the bound cannot
@@ -29,11 +30,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-# Columns between two checks of whether a row is full. Long enough for a tight inner loop, short
-# enough that what has to be kept free (one segment) is little beside the candidates.
-SEGMENT = 512
-
-# Bins of the counting sort: with a few thousand candidates, a handful of values in each.
+# Bins that candidates are sorted into: of a few thousand, a handful in each.
 BINS = 1024
 
 # The bound of `rounding_error` is relative, and so does not cover products that underflow.
@@ -111,14 +108,31 @@ class Found(NamedTuple):
 class _Workspace(NamedTuple):
     """Arrays that are allocated once and used again for each row.
 
-    values, columns, bins: for `_sort`. squares, points: candidates as they are measured.
+    Attributes
+    ----------
+    values, columns : (capacity,)
+        For `_into_bins`.
+    ends : (BINS,) int64
+        Where the candidates of each bin end.
+    squares, points : (capacity,)
+        Candidates as they are measured.
+    x : (d,) float64
+        The row's own point.
     """
 
     values: np.ndarray
     columns: np.ndarray
-    bins: np.ndarray
+    ends: np.ndarray
     squares: np.ndarray
     points: np.ndarray
+    x: np.ndarray
+
+
+class _Bins(NamedTuple):
+    """Evenly spaced bins: a value is in bin int((value - low) * per_unit), all in float64."""
+
+    low: float
+    per_unit: float
 
 
 def rounding_error(d: int) -> float:
@@ -174,24 +188,25 @@ _margin = numba.njit(nogil=True, cache=True)(margin)
 
 
 @numba.njit(nogil=True, cache=True)
-def _workspace(capacity):
+def _workspace(capacity, d):
     return _Workspace(
         np.empty(capacity, np.float32),
         np.empty(capacity, np.int32),
         np.empty(BINS, np.int64),
         np.empty(capacity, np.float64),
         np.empty(capacity, np.int32),
+        np.empty(d, np.float64),
     )
 
 
 @numba.njit(nogil=True, cache=True)
-def _insertion_sort(values, labels, count, by_label):
-    """Sort the first `count` values with their labels; `by_label` orders equal values by label."""
-    for i in range(1, count):
+def _insertion_sort(values, labels, low, high, by_label):
+    """Sort places low to high - 1, labels with values; `by_label` orders equal values by label."""
+    for i in range(low + 1, high):
         value = values[i]
         label = labels[i]
         j = i
-        while j > 0 and (
+        while j > low and (
             values[j - 1] > value or (by_label and values[j - 1] == value and labels[j - 1] > label)
         ):
             values[j] = values[j - 1]
@@ -202,105 +217,194 @@ def _insertion_sort(values, labels, count, by_label):
 
 
 @numba.njit(nogil=True, cache=True)
-def _sort(values, columns, count, workspace):
-    """Sort the first `count` values with their columns, in time almost proportional to `count`.
+def _into_bins(values, columns, count, workspace):
+    """Bring the first `count` values, with their columns, into the order of evenly spaced bins.
 
-    A counting sort on evenly spaced bins brings every value to within its bin; insertion sort, fast
-    on what is nearly sorted, does the rest.
+    This is half of a sort, in time proportional to `count`: a value is greater than all those of
+    earlier bins, and within a bin there is no order. `_smallest` sorts the one bin it asks for.
     """
-    bins = workspace.bins
-    low = values[0]
-    high = values[0]
+    lowest = values[0]
+    highest = values[0]
     for i in range(1, count):
-        low = min(low, values[i])
-        high = max(high, values[i])
-    # One bin is kept for the offset below, and one so that `high` itself does not fall outside.
-    bins_per_unit = (len(bins) - 2) / (high - low) if high > low else 0.0
+        lowest = min(lowest, values[i])
+        highest = max(highest, values[i])
+    low = np.float64(lowest)
+    high = np.float64(highest)
+    ends = workspace.ends
+    # One bin is left for the offset below.
+    bins = _Bins(low, (len(ends) - 2) / (high - low) if high > low else 0.0)
 
     # How many values each bin has, counted one place further on, so that after the running sum
-    # bins[b] is where the values of bin b begin.
-    bins[:] = 0
+    # ends[b] is where the values of bin b begin; and once they stand there, where they end.
+    ends[:] = 0
     for i in range(count):
         workspace.values[i] = values[i]
         workspace.columns[i] = columns[i]
-        bins[int((values[i] - low) * bins_per_unit) + 1] += 1
-    for b in range(1, len(bins)):
-        bins[b] += bins[b - 1]
-
+        ends[_bin(bins, values[i]) + 1] += 1
+    for b in range(1, len(ends)):
+        ends[b] += ends[b - 1]
     for i in range(count):
-        b = int((workspace.values[i] - low) * bins_per_unit)
-        values[bins[b]] = workspace.values[i]
-        columns[bins[b]] = workspace.columns[i]
-        bins[b] += 1
-    _insertion_sort(values, columns, count, False)
-
-
-# Inlined: as a call, it kept the compiler from improving the loop around it, at a cost of 3 %.
-@numba.njit(nogil=True, cache=True, inline="always")
-def _is_checkpoint(seen):
-    """Tell whether `seen` columns are 2, 8, 32, 128, 512, 2048, ..: odd powers of two.
-
-    Lowering the limit costs a sort, and pays only when there is much to throw away: a factor of
-    four between two sorts is enough. The mask has a bit at every odd power of two.
-    """
-    is_power_of_two = seen & (seen - 1) == 0
-    return is_power_of_two and seen & 0xAAAAAAAAAAAA != 0
+        b = _bin(bins, workspace.values[i])
+        values[ends[b]] = workspace.values[i]
+        columns[ends[b]] = workspace.columns[i]
+        ends[b] += 1
+    return bins
 
 
 @numba.njit(nogil=True, cache=True)
-def filter_columns(products, norms, first, n_columns, need, candidates):
-    """Add the columns of one tile that are below their row's limit to the candidates.
+def _bin(bins, value):
+    return int((np.float64(value) - bins.low) * bins.per_unit)
 
-    Columns come in random order. Of those seen so far, the fraction seen / N, about need * seen / N
-    will therefore be among the `need` nearest of all, with the spread of a Poisson count. The limit
-    is lowered to leave that many, five standard deviations and ten more. Should a limit prove too
-    low all the same, `settle` notices and measures everything, so luck decides on time alone.
+
+@numba.njit(nogil=True, cache=True)
+def _smallest(values, columns, k, ends):
+    """Return the k-th smallest of values in bins, which then stands in its place k - 1."""
+    b = 0
+    while ends[b] < k:
+        b += 1
+    _insertion_sort(values, columns, ends[b - 1] if b > 0 else 0, ends[b], False)
+    return values[k - 1]
+
+
+@numba.njit(nogil=True, cache=True)
+def _positions(flags, groups, not_empty, positions):
+    """Write the places where a flag is 1 into `positions`; return how many there are.
+
+    Nearly all flags are 0, so eight are looked at together first. What is written may not count: a
+    branch instead would often be predicted wrongly, which costs more than the write.
+
+    Parameters
+    ----------
+    flags : (8 n,) uint8
+    groups : (n,) uint64
+        The same bytes, eight together.
+    not_empty, positions : (n + 1,) and (8 n + 1,) int64
+        Overwritten.
+    """
+    n_groups = 0
+    for group in range(len(groups)):
+        not_empty[n_groups] = 8 * group
+        n_groups += groups[group] != 0
+    count = 0
+    for i in range(n_groups):
+        for place in range(not_empty[i], not_empty[i] + 8):
+            positions[count] = place
+            count += flags[place]
+    return count
+
+
+@numba.njit(nogil=True, cache=True)
+def _flags(n):
+    """Return the arrays of `_positions` for n flags, and n values beside them."""
+    n_groups = (n + 7) // 8
+    flags = np.zeros(8 * n_groups, np.uint8)
+    groups = flags.view(np.uint64)
+    not_empty = np.empty(n_groups + 1, np.int64)
+    positions = np.empty(8 * n_groups + 1, np.int64)
+    return flags, groups, not_empty, positions, np.empty(n, np.float32)
+
+
+@numba.njit(nogil=True, cache=True)
+def filter_columns(products, norms, first, candidates):
+    """Add the columns of one tile that are below their row's limit to the candidates.
 
     Parameters
     ----------
     products : (rows, columns) float32
         Inner products of the block's points with those of the tile; -inf where a point meets
         itself, which makes its value +inf, below no limit.
-    norms : (N,) float32
-        Squared norms of all columns.
+    norms : (columns,) float32
+        Squared norms of the tile's columns.
     first : int
         The column at which the tile begins.
-    n_columns : int
-        N, the number of columns of all tiles.
-    need : int
-        How many of the nearest columns must be left at the end.
     candidates : Candidates
-        Extended in place.
+        Extended in place. It must have room for all columns of the tile: see `lower_limits`.
     """
-    workspace = _workspace(candidates.values.shape[1])
+    n = products.shape[1]
+    flags, groups, not_empty, positions, tile_values = _flags(n)
     for row in range(len(products)):
+        limit = candidates.limits[row]
+        for j in range(n):
+            value = norms[j] - np.float32(2) * products[row, j]
+            tile_values[j] = value
+            flags[j] = value < limit
+        n_below = _positions(flags, groups, not_empty, positions)
+
         values = candidates.values[row]
         columns = candidates.columns[row]
         count = candidates.counts[row]
-        limit = candidates.limits[row]
-        for start in range(0, products.shape[1], SEGMENT):
-            for j in range(start, min(start + SEGMENT, products.shape[1])):
-                value = norms[first + j] - np.float32(2) * products[row, j]
-                # Written always and counted only if below the limit: a branch here would often be
-                # predicted wrongly, which costs more than the write.
-                values[count] = value
-                columns[count] = first + j
-                count += value < limit
-            seen = first + start + SEGMENT
-            if _is_checkpoint(seen) or count + SEGMENT > len(values):
-                expected = need * (seen / n_columns)
-                target = int(expected + 5 * np.sqrt(expected) + 10)
-                if target < count:
-                    _sort(values, columns, count, workspace)
-                    count = target
-                    limit = values[target - 1]
-        candidates.counts[row] = count
-        candidates.limits[row] = limit
+        for i in range(n_below):
+            j = positions[i]
+            values[count + i] = tile_values[j]
+            columns[count + i] = first + j
+        candidates.counts[row] = count + n_below
+
+
+@numba.njit(nogil=True, cache=True)
+def filter_rows(products, norms, first, candidates):
+    """The same with rows and columns exchanged: `candidates` belong to the tile's columns.
+
+    What transposing the tile and `filter_columns` would do, without the work of transposing.
+
+    Parameters
+    ----------
+    products : (rows, columns) float32
+        As in `filter_columns`.
+    norms : (rows,) float32
+        Squared norms of the tile's rows.
+    first : int
+        Where the tile's rows begin among all columns.
+    candidates : Candidates
+        Of the tile's columns. Extended in place.
+    """
+    n = products.shape[1]
+    flags, groups, not_empty, positions, tile_values = _flags(n)
+    limits = candidates.limits
+    counts = candidates.counts
+    for row in range(len(products)):
+        norm = norms[row]
+        for j in range(n):
+            value = norm - np.float32(2) * products[row, j]
+            tile_values[j] = value
+            flags[j] = value < limits[j]
+        n_below = _positions(flags, groups, not_empty, positions)
+        for i in range(n_below):
+            j = positions[i]
+            candidates.values[j, counts[j]] = tile_values[j]
+            candidates.columns[j, counts[j]] = first + row
+            counts[j] += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def lower_limits(candidates, target, room, everywhere):
+    """Throw candidates away that are not near enough, and lower the limits of their rows.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Changed in place.
+    target : int
+        How many of each row are to be left.
+    room : int
+        Places that must be free afterwards: the columns of the next tile.
+    everywhere : bool
+        Whether to do it in all rows, or in those alone which lack room.
+    """
+    workspace = _workspace(candidates.values.shape[1], 0)
+    most = candidates.values.shape[1] - room
+    for row in range(len(candidates.counts)):
+        count = candidates.counts[row]
+        if count > (target if everywhere else most):
+            values = candidates.values[row]
+            columns = candidates.columns[row]
+            _into_bins(values, columns, count, workspace)
+            candidates.limits[row] = _smallest(values, columns, target, workspace.ends)
+            candidates.counts[row] = target
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 def _square(x, y):
-    """Return |x - y|^2 in float64.
+    """Return |x - y|^2, x in float64 and y in float32.
 
     Leave to reorder the sum is what allows it to run in vector registers. The order is fixed when
     the kernel is compiled, so equal pairs of points always have equal bits. NaN and infinity keep
@@ -308,31 +412,34 @@ def _square(x, y):
     """
     total = 0.0
     for t in range(len(x)):
-        difference = np.float64(x[t]) - np.float64(y[t])
+        difference = x[t] - np.float64(y[t])
         total += difference * difference
     return total
 
 
 @numba.njit(nogil=True, cache=True)
-def _window(values, count, k, gap):
-    """Return (low, high): the sorted values from low to high - 1 are within `gap` of the k-th."""
-    low = k - 1
-    while low > 0 and values[low - 1] >= values[k - 1] - gap:
-        low -= 1
-    high = k
-    while high < count and values[high] <= values[k - 1] + gap:
-        high += 1
-    return low, high
+def _measure(block, candidates, row, bins, smallest, largest, workspace):
+    """Measure the candidates of a row whose values are from `smallest` to `largest`.
 
-
-@numba.njit(nogil=True, cache=True)
-def _measure(block, row, columns, low, high, workspace):
-    """Measure candidates low to high - 1 of a row, into the first places of the workspace."""
-    x = block.points[block.own[row]]
-    for i in range(low, high):
-        point = block.order[columns[i]]
-        workspace.points[i - low] = point
-        workspace.squares[i - low] = _square(x, block.points[point])
+    Their exact squared distances and points come into the first places of the workspace. Returns
+    how many candidates have a smaller value, and how many were measured.
+    """
+    values = candidates.values[row]
+    columns = candidates.columns[row]
+    ends = workspace.ends
+    first = max(0, _bin(bins, smallest))
+    last = min(len(ends) - 1, _bin(bins, largest))
+    before = ends[first - 1] if first > 0 else 0
+    n_measured = 0
+    for i in range(before, ends[last]):
+        if values[i] < smallest:
+            before += 1
+        elif values[i] <= largest:
+            point = block.order[columns[i]]
+            workspace.points[n_measured] = point
+            workspace.squares[n_measured] = _square(workspace.x, block.points[point])
+            n_measured += 1
+    return before, n_measured
 
 
 @numba.njit(nogil=True, cache=True)
@@ -347,31 +454,35 @@ def _settle_by_candidates(block, row, candidates, far_ranks, found, workspace):
     largest = far_ranks[-1] if len(far_ranks) else maxk
     if count < largest:
         return False
-    _sort(values, columns, count, workspace)
+    bins = _into_bins(values, columns, count, workspace)
+    for t in range(len(workspace.x)):
+        workspace.x[t] = block.points[block.own[row], t]
 
     # The nearest maxk need every candidate from the first on: their order counts, too.
-    gap = _margin(block.error, norm, values[maxk - 1] + norm)
-    if not values[maxk - 1] + gap < limit:
+    value = _smallest(values, columns, maxk, workspace.ends)
+    gap = _margin(block.error, norm, value + norm)
+    if not value + gap < limit:
         # A column that was thrown away may be one of them.
         return False
-    _, high = _window(values, count, maxk, gap)
-    _measure(block, row, columns, 0, high, workspace)
-    _insertion_sort(workspace.squares, workspace.points, high, True)
+    _, n_measured = _measure(block, candidates, row, bins, bins.low, value + gap, workspace)
+    _insertion_sort(workspace.squares, workspace.points, 0, n_measured, True)
     for i in range(maxk):
         found.squares[row, i] = workspace.squares[i]
         found.indices[row, i] = workspace.points[i]
 
-    # A rank further out needs its distance alone. All candidates before `low` are nearer for
-    # certain, so the one at rank k is the (k - low)-th of the window.
+    # A rank further out needs its distance alone. All candidates before those that are measured
+    # are nearer for certain, so the one at rank k is the (k - before)-th of these.
     for i in range(len(far_ranks)):
         k = far_ranks[i]
-        gap = _margin(block.error, norm, values[k - 1] + norm)
-        if not values[k - 1] + gap < limit:
+        value = _smallest(values, columns, k, workspace.ends)
+        gap = _margin(block.error, norm, value + norm)
+        if not value + gap < limit:
             return False
-        low, high = _window(values, count, k, gap)
-        _measure(block, row, columns, low, high, workspace)
-        _insertion_sort(workspace.squares, workspace.points, high - low, False)
-        found.far_squares[row, i] = workspace.squares[k - 1 - low]
+        before, n_measured = _measure(
+            block, candidates, row, bins, value - gap, value + gap, workspace
+        )
+        _insertion_sort(workspace.squares, workspace.points, 0, n_measured, False)
+        found.far_squares[row, i] = workspace.squares[k - 1 - before]
     return True
 
 
@@ -379,7 +490,7 @@ def _settle_by_candidates(block, row, candidates, far_ranks, found, workspace):
 def _settle_by_all_points(block, row, far_ranks, found):
     """Find the neighbours of one row by measuring all points: the last resort, always exact."""
     n_points = len(block.points)
-    x = block.points[block.own[row]]
+    x = block.points[block.own[row]].astype(np.float64)
     squares = np.empty(n_points)
     for j in range(n_points):
         squares[j] = _square(x, block.points[j])
@@ -409,7 +520,7 @@ def settle(block, candidates, far_ranks, found):
     found : Found
         Filled in place; its first array is maxk wide.
     """
-    workspace = _workspace(candidates.values.shape[1])
+    workspace = _workspace(candidates.values.shape[1], block.points.shape[1])
     for row in range(len(block.own)):
         if not _settle_by_candidates(block, row, candidates, far_ranks, found, workspace):
             _settle_by_all_points(block, row, far_ranks, found)
