@@ -147,7 +147,7 @@ def search(
         task.search(X[: 2 * task.range_max + task.maxk], device)()  # a warm-up
         alone = partial(matrix_product, X, device)
         matrix_product(X[:5000], device)
-        facts = task.facts(peak) | {"device": str(device), "product": product}
+        facts = task.facts(peak, device) | {"device": str(device), "product": product}
         row = compare("neighbours", "matrix product alone", ours, alone, repeats, **facts)
     finally:
         neighbors_gpu.GPU_PRODUCT = usual

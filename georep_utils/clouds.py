@@ -591,7 +591,7 @@ def find_neighbors(
     *,
     scheduler: str = "",
     resources: dict[str, float] | None = None,
-    rows_per_task: int = 50_000,
+    rows_per_task: int = 100_000,
     progress: bool = True,
 ) -> Cloud:
     """Search the neighbours of every layer, unless they are stored, and return the cloud with them.
@@ -600,7 +600,8 @@ def find_neighbors(
     ----------
     maxk, range_max, device : as in `nearest_neighbors`.
     scheduler, resources : where the work is done, as in `parallel.map`.
-    rows_per_task : rows of a layer that are one task.
+    rows_per_task : rows of a layer that are one task. A layer that is a single one takes half of the
+        products, on a CPU: see `neighbors_cpu`.
 
     Raises
     ------

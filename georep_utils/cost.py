@@ -427,7 +427,10 @@ def extraction_memory(n_weights: int) -> int:
 
 
 def search_memory(n: int, width: int) -> int:
-    """Bytes of memory that a search takes: the points twice, and blocks of distances."""
+    """Bytes of memory that a search needs: the points twice, and blocks of distances.
+
+    Where more is free it keeps all candidates at once: see `neighbors_cpu`.
+    """
     return 8 * n * width + 2**29
 
 

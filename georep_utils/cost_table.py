@@ -48,7 +48,7 @@ class Speed:
     """What a device can do.
 
     reading: parameters of a model -> parameters times tokens that pass in a second. search: seconds
-    for n^2 d, n^2 and n, of n points with d features.
+    for n^2 d, n^2 and n, of n points with d features that are searched for in one task.
     """
 
     reading: Mapping[int, float]
@@ -59,9 +59,11 @@ class Speed:
         nearest = min(self.reading, key=lambda size: abs(np.log(size / parameters)))
         return n * tokens * parameters / self.reading[nearest]
 
-    def search_seconds(self, n: float, width: int) -> float:
+    def search_seconds(self, n: float, width: int, rows_per_task: int) -> float:
         """Time to find the neighbours of n points."""
-        return float(np.array([n**2 * width, n**2, n], dtype=float) @ self.search)
+        # A layer of several tasks has each distance computed from both of its ends.
+        products = n**2 * width * (1 if n <= rows_per_task else 2)
+        return float(np.array([products, n**2, n], dtype=float) @ self.search)
 
 
 def speed(device: str) -> Speed | None:
@@ -147,9 +149,12 @@ def _row(run: str, fact: pd.Series, parameters: Mapping, speeds: Mapping) -> dic
         "on disk": _gigabytes(stored),
         "memory": _gigabytes(memory),
     }
+    per_task = _value(parameters, "03", "rows_per_task", max(reads))
     for device, measured in speeds.items():
         reading = sum(measured.reading_seconds(n, fact.tokens, fact.parameters) for n in reads)
-        search = sum(measured.search_seconds(n, width) for n in reads for width in widths)
+        search = sum(
+            measured.search_seconds(n, width, per_task) for n in reads for width in widths
+        )
         row[DEVICES[device]] = duration(reading + search)
     return row
 

@@ -38,7 +38,7 @@ range_max = 1024  # at least 2 | Largest rank of the distance ratios, a power of
 device = "auto"  # | Where neighbours are searched for: auto, cpu, cuda, cuda:1.
 scheduler = ""  # | Here; local; or the address or the file of a Dask scheduler.
 resources = {}  # | What a task takes of its worker, such as {"GPU": 1}.
-rows_per_task = 50000  # at least 1 | Points of a layer that are one task.
+rows_per_task = 100000  # at least 1 | Points of a layer that are one task.
 
 # %%
 import numpy as np

@@ -91,7 +91,10 @@ def test_times_grow_as_the_arithmetic_does():
     assert speed.reading_seconds(2000, 1024, 76_000_000) == pytest.approx(
         2 * speed.reading_seconds(1000, 1024, 76_000_000)
     )
-    assert speed.search_seconds(80_000, 512) > 3.5 * speed.search_seconds(40_000, 512)
+    once = speed.search_seconds(80_000, 512, rows_per_task=80_000)
+    assert once > 3.5 * speed.search_seconds(40_000, 512, rows_per_task=40_000)
+    # In parts, all products are computed from both of their ends.
+    assert 1.1 * once < speed.search_seconds(80_000, 512, rows_per_task=20_000) < 2 * once
 
 
 def test_the_command_without_a_run_prints_a_row_for_each(capsys):
