@@ -48,7 +48,8 @@ pd.set_option("display.max_colwidth", None)
 #
 # Every comparison here is a ratio of two things that were timed in turn in one session, the median
 # of several, because a single time says more about the machine than about the code. `make bench`
-# measures them again, and writes one file a subject; `make bench-gpu` does what needs a GPU.
+# measures them again, and writes one file a subject; `make bench-gpu` does what needs a GPU, and
+# `benchmarks/plain_loop.py` what needs the folder of a real model.
 
 # %%
 measured = {}
@@ -89,7 +90,7 @@ machines
 # what is kept. FAISS's flat index is exact too; a bare *matrix product*, block by block, is what
 # all of them are built on, and finds no neighbours. The other side of extraction is transformers'
 # own ImageGPT class with its eager attention; for other models it is the loop that one writes
-# first: batches of 32 in the order of the data, with all hidden states.
+# first: batches of 32 in the order of the data, with all hidden states, in float32.
 #
 # {numref}`{{run}}-fig-against` shows the ratios. The *floor* is the arithmetic at the rate of one
 # large matrix product (or the bytes at the bandwidth of one large copy, where that is longer), both
