@@ -600,8 +600,8 @@ def find_neighbors(
     ----------
     maxk, range_max, device : as in `nearest_neighbors`.
     scheduler, resources : where the work is done, as in `parallel.map`.
-    rows_per_task : rows of a layer that are one task. A layer that is a single one takes half of the
-        products, on a CPU: see `neighbors_cpu`.
+    rows_per_task : rows of a layer that are one task. On a CPU a layer that is a single one takes
+        half of the products: see `neighbors_cpu`.
 
     Raises
     ------

@@ -80,7 +80,8 @@ COLOURS = {  # the paper's colours for the paper's models; of two names that fit
 }
 OTHER = "#33658a"
 GREY = "#8c8c8c"
-CONTRAST = ["#00798c", "#d1495b", "#c98a00", "#33333b", "#8c6bb1", "#4d9221"]
+BAND = "#d8d8d8"  # of what is allowed, or cannot be told apart
+CONTRAST = ["#00798c", "#d1495b", "#c98a00", "#33333b", "#8c6bb1", "#4d9221", "#8b4a1c"]
 RULE_COLOURS = {
     "paper_text": "#00798c",
     "igpt_release": "#d1495b",
@@ -209,10 +210,19 @@ def _panel_height(axis: Axes) -> float:
     """Height of the inside of a panel on a phone, in inches."""
     height = axis.get_position().height * axis.get_figure().get_figheight()
     if axis.get_aspect() == "auto":
-        return max(height, 1.2, 0.32 * len(axis.get_yticks())) if _has_names(axis) else height
+        return max(height, 1.2, _names_height(axis)) if _has_names(axis) else height
     # A picture keeps its form, and is as wide as the names beside it allow.
     width = NARROW - (SIDE if len(axis.get_yticks()) else 0.1)
     return width * abs(np.ptp(axis.get_ylim()) / np.ptp(axis.get_xlim()))
+
+
+def _names_height(axis: Axes) -> float:
+    """Height that the names beside a panel need once their lines are broken, in inches."""
+    names = [name.get_text() for name in axis.get_yticklabels()]
+    lines = [len(textwrap.wrap(name, SIDE_LETTERS)) for name in names]
+    # Rows are equally high: as high as the two names need that come closest to each other.
+    closest = max((a + b) / 2 for a, b in zip(lines, lines[1:] or lines, strict=False))
+    return 0.16 * max(closest, 2) * len(names)
 
 
 def _stack(figure: Figure, panels: Sequence[Axes]) -> None:
@@ -1123,7 +1133,7 @@ def ceiling(table: pd.DataFrame, lowest: float, highest: float, note: str = "") 
     """
     figure, axes = _panels(height=3.6)
     axis = axes[0, 0]
-    axis.axhspan(lowest, highest, color="#e4e4e4", lw=0, label="readings of this profile")
+    axis.axhspan(lowest, highest, color=BAND, lw=0, label="readings of this profile")
     axis.plot(table.dimension, table.dimension, color="black", lw=0.8, ls="--", label="equal")
     axis.errorbar(
         table.dimension,
@@ -1745,7 +1755,7 @@ def balls(table: pd.DataFrame, tolerance: float, note: str = "") -> Figure:
     """
     figure, axes = _panels(height=4.2)
     axis = axes[0, 0]
-    axis.axhspan(1 - tolerance, 1 + tolerance, color="#e4e4e4", lw=0)
+    axis.axhspan(1 - tolerance, 1 + tolerance, color=BAND, lw=0)
     axis.axhline(1, color="black", lw=0.8)
     rules = list(table.groupby("rule", sort=False))
     for i, (rule, part) in enumerate(rules):
@@ -1790,7 +1800,7 @@ def certificates(table: pd.DataFrame, tolerance: float, note: str = "") -> Figur
     """
     figure, axes = _panels(height=4.2)
     axis = axes[0, 0]
-    axis.axhspan(1 - tolerance, 1 + tolerance, color="#e4e4e4", lw=0)
+    axis.axhspan(1 - tolerance, 1 + tolerance, color=BAND, lw=0)
     axis.axhline(1, color="black", lw=0.8)
     verdicts = list(table.groupby("verdict"))
     for i, (verdict, part) in enumerate(verdicts):
@@ -2137,7 +2147,7 @@ def precision_effect(table: pd.DataFrame, note: str = "") -> Figure:
             )
         one = table[table.way == table.way.iloc[0]]
         error = one[f"{quantity}_error"]
-        axis.fill_between(one.depth, -error, error, color="#e4e4e4", lw=0, label="standard error")
+        axis.fill_between(one.depth, -error, error, color=BAND, lw=0, label="standard error")
         axis.set_ylabel(label)
         _depth_axis(axis)
         _legend(axis)

@@ -128,10 +128,13 @@ def read(X, near=None):
 
 
 # %% [markdown]
-# A sphere of dimension 4, bent into five coordinates and rotated into twenty, is an easy case:
+# Spheres are easy cases. Two of them, rotated into twenty coordinates, and what is read. The last
+# row is another question than whether the reading is right: it says whether the curve proves it,
+# which takes more points the higher the dimension.
 
 # %%
-pd.Series(read(synthetic.sphere(n, 4, 20)), name="sphere of dimension 4").to_frame()
+spheres = {f"sphere of dimension {d}": read(synthetic.sphere(n, d, 20)) for d in (2, 4)}
+pd.DataFrame(spheres)
 
 # %% [markdown]
 # ## Balls of dimension 2 to 500
