@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from georep_utils.geometry import neighbors_cpu, neighbors_gpu
-from georep_utils.geometry.neighbor_kernels import rounding_error_of_halves
+from georep_utils.geometry.neighbor_kernels import rounding_error, rounding_error_of_halves
 from georep_utils.geometry.neighbor_points import prepare
 from georep_utils.geometry.neighbors import (
     Neighbors,
@@ -71,6 +71,13 @@ def backend(request, monkeypatch):
     return request.param
 
 
+@pytest.fixture(params=["blocks alone", "blocks that share tiles"])
+def sharing(request, monkeypatch):
+    """Both ways of the search on CPU, whatever the size of the cloud."""
+    least = 0 if request.param.endswith("tiles") else 1 << 62
+    monkeypatch.setattr(neighbors_cpu, "WORTH_SHARING", least)
+
+
 def _brute_force(X):
     """All neighbours by float64 differences, the point itself first, equal distances by index."""
     X = X.astype(np.float64)
@@ -86,7 +93,7 @@ def _assert_same(a, b):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_neighbours_are_those_of_brute_force(kind):
+def test_neighbours_are_those_of_brute_force(kind, sharing):
     X = _points(kind)
     distances, order = _brute_force(X)
     found = nearest_neighbors(X, maxk=20, range_max=256, device="cpu")
@@ -124,7 +131,7 @@ def test_a_point_is_its_own_first_neighbour_even_among_duplicates(backend):
     assert (np.diff(found.indices[:, 1:12], axis=1) > 0).all()
 
 
-def test_selection_over_many_columns_is_exact():
+def test_selection_over_many_columns_is_exact(sharing):
     X = _points("normal", n=9000, d=3)
     some = np.arange(0, 9000, 1500)
     found = nearest_neighbors(X, 50, 1024, device="cpu")
@@ -135,7 +142,7 @@ def test_selection_over_many_columns_is_exact():
     np.testing.assert_allclose(found.rank_distances[some], wanted, rtol=1.2e-7)
 
 
-def test_columns_in_the_order_of_their_distance_change_nothing():
+def test_columns_in_the_order_of_their_distance_change_nothing(sharing):
     X = _points("normal", n=2500, d=2)
     by = np.argsort(np.linalg.norm(X, axis=1))
     plain = nearest_neighbors(X, 10, 64, device="cpu")
@@ -144,7 +151,7 @@ def test_columns_in_the_order_of_their_distance_change_nothing():
     np.testing.assert_array_equal(plain.indices[by], by[ordered.indices])
 
 
-def test_a_limit_that_proves_too_low_is_noticed():
+def test_a_limit_that_proves_too_low_is_noticed(sharing):
     X = _points("normal", n=2500, d=3)
     near_first = np.argsort(np.linalg.norm(X - X[7], axis=1))
     # Undoes the search's own shuffle, so that the nearest columns come first.
@@ -188,6 +195,7 @@ def test_a_tile_that_serves_two_blocks_changes_no_bit(kind, edge, threads, monke
     rows = neighbors_cpu.filter_rows
     monkeypatch.setattr(neighbors_cpu, "filter_rows", lambda *a: served.append(1) or rows(*a))
     monkeypatch.setattr(neighbors_cpu, "BLOCK", edge)
+    monkeypatch.setattr(neighbors_cpu, "WORTH_SHARING", 0)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -198,17 +206,21 @@ def test_a_tile_that_serves_two_blocks_changes_no_bit(kind, edge, threads, monke
     assert len(served) == n_blocks * (n_blocks - 1) // 2
 
 
-def test_blocks_search_alone_where_not_all_candidates_fit(monkeypatch):
+def test_blocks_search_alone_where_not_all_candidates_fit_or_little_is_saved(monkeypatch):
     X = _points("normal", n=2000)
-    together = nearest_neighbors(X, 20, 256, device="cpu")
+    assert neighbors_cpu.WORTH_SHARING > X.size
+    alone = nearest_neighbors(X, 20, 256, device="cpu")
+    monkeypatch.setattr(neighbors_cpu, "WORTH_SHARING", X.size)
     candidates_of_all = 8 * 2000 * neighbors_cpu._capacity(256 + neighbors_cpu.SPARE)
     little = type("Memory", (), {"available": int(1.9 * candidates_of_all)})
     monkeypatch.setattr(psutil, "virtual_memory", lambda: little)
     monkeypatch.delattr(neighbors_cpu, "filter_rows")
-    _assert_same(nearest_neighbors(X, 20, 256, device="cpu"), together)
+    _assert_same(nearest_neighbors(X, 20, 256, device="cpu"), alone)
     little.available = int(2.1 * candidates_of_all)
     with pytest.raises(NameError, match="filter_rows"):
         nearest_neighbors(X, 20, 256, device="cpu")
+    monkeypatch.setattr(neighbors_cpu, "WORTH_SHARING", X.size + 1)
+    _assert_same(nearest_neighbors(X, 20, 256, device="cpu"), alone)
 
 
 @pytest.mark.parametrize("product", ["float32", "halves"])
@@ -309,7 +321,7 @@ def test_the_error_of_a_product_of_halves_is_within_its_bound(d, spread):
 
 def test_products_of_halves_are_what_the_search_makes():
     X = _points("far from the origin")
-    cloud = prepare(X, torch.device("cpu"), torch.arange(len(X)))
+    cloud = prepare(X, torch.device("cpu"), torch.arange(len(X)), 24)
     cut = replace(cloud, halves=neighbors_gpu.tf32_halves(cloud.scaled))
     own = torch.arange(5, 50)
     exact = torch.cdist(cloud.scaled[own].double(), cloud.scaled.double()).square()
@@ -318,6 +330,57 @@ def test_products_of_halves_are_what_the_search_makes():
         allowed = (cloud.norms[own].sqrt()[:, None] + cloud.norms.sqrt()).square()
         assert ((found - exact).abs() <= one.error * allowed).all()
     assert cut.error > cloud.error
+
+
+# ---- Products in parts ----
+
+
+@pytest.mark.parametrize(
+    ("d", "sizes"),
+    [(1, [1]), (255, [255]), (600, [300, 300]), (1025, [257, 257, 257, 254])],
+)
+def test_features_are_cut_into_parts_of_equal_sizes(d, sizes):
+    parts = prepare(_points("normal", 5, d), torch.device("cpu"), torch.arange(5), 256).parts
+    assert [part.stop - part.start for part in parts] == sizes
+    assert [part.start for part in parts] == [sum(sizes[:i]) for i in range(len(sizes))]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("d", [300, 1025])
+def test_products_in_parts_are_within_their_bound(d, cut):
+    """All coordinates are positive, so that nothing cancels and sums grow as large as they can."""
+    X = np.abs(_points("normal", n=200, d=d))
+    cloud = replace(
+        prepare(X, torch.device("cpu"), torch.arange(200), 64),
+        scaled=torch.from_numpy(X),
+        norms=torch.from_numpy(np.square(X.astype(np.float64)).sum(1)),
+    )
+    assert len(cloud.parts) == d // 64
+    exact = cloud.scaled.double() @ cloud.scaled.double().T
+    allowed = cloud.error * (cloud.norms.sqrt()[:, None] + cloud.norms.sqrt()) ** 2
+    kernels = neighbors_cpu._products(cloud.scaled, cloud.scaled, cloud.parts)
+    assert ((2 * torch.from_numpy(kernels).double() - 2 * exact).abs() <= allowed).all()
+    if cut:
+        cloud = replace(cloud, halves=neighbors_gpu.tf32_halves(cloud.scaled))
+        allowed = cloud.error * (cloud.norms.sqrt()[:, None] + cloud.norms.sqrt()) ** 2
+    squares = neighbors_gpu._partial_squares(cloud, torch.arange(200)).double()
+    assert ((squares - cloud.norms + 2 * exact).abs() <= allowed).all()
+
+
+def test_parts_lower_the_bound_until_there_are_too_many():
+    for bound in (rounding_error, rounding_error_of_halves):
+        bounds = [bound(4096, n_parts) for n_parts in (1, 4, 16)]
+        assert bounds == sorted(bounds, reverse=True) and bounds[0] > 4 * bounds[-1]
+        assert bound(4096, 4096) > bounds[-1]
+
+
+@pytest.mark.parametrize("kind", ["normal", "tight clusters far apart", "duplicated"])
+def test_many_features_leave_the_neighbours_exact(kind, backend):
+    X = _points(kind, n=300, d=1100)
+    distances, order = _brute_force(X)
+    found = nearest_neighbors(X, 20, 256, device="cpu")
+    np.testing.assert_array_equal(found.indices, order[:, :21])
+    np.testing.assert_allclose(found.rank_distances, distances[:, RANKS], rtol=1.2e-7)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -25,6 +25,7 @@ half as long again, in every new clone.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numba
@@ -56,7 +57,7 @@ class Block(NamedTuple):
     norms : (rows,) float64
         The squared norms of these, centred and scaled.
     error : float
-        `rounding_error(d)`.
+        Of `rounding_error`.
     """
 
     points: np.ndarray
@@ -135,18 +136,29 @@ class _Bins(NamedTuple):
     per_unit: float
 
 
-def rounding_error(d: int) -> float:
+def rounding_error(d: int, n_parts: int = 1) -> float:
     """Return c such that a float32 approximation of |x - y|^2 is wrong by at most c (|x| + |y|)^2.
 
-    Let u = 2^-24 be the rounding error of float32. A product of d terms, summed in any order, is
-    wrong by at most 1.02 d u |x| |y| as long as d < 300,000 (Higham, *Accuracy and Stability of
-    Numerical Algorithms*, section 3.1). The distance holds it twice, and 2 |x| |y| is at most half
-    of (|x| + |y|)^2: hence 0.51 d. Rounding the points, the norm and the sum adds less than 8 u.
+    Let u = 2^-24 be the rounding error of float32. A sum of n products, added in any order, is
+    wrong by at most 1.02 n u |x| |y| as long as n < 300,000 (Higham, *Accuracy and Stability of
+    Numerical Algorithms*, section 3.1). Where d features are multiplied in parts of n, and the sums
+    of the parts are added up one by one, no term takes part in more than n + n_parts additions. The
+    distance holds the product twice, and 2 |x| |y| is at most half of (|x| + |y|)^2: hence 0.51 n.
+    What the parts are added to may be as large as (|x| + |y|)^2: hence n_parts. Rounding the
+    points, the norm and the sum adds less than 8 u.
+
+    Parameters
+    ----------
+    d : int
+        Features.
+    n_parts : int
+        Parts in which they are multiplied, of equal sizes. Parts make the bound lower, so that
+        fewer points have to be measured.
     """
-    return 2.0**-24 * (0.51 * d + 8)
+    return 2.0**-24 * (0.51 * math.ceil(d / n_parts) + n_parts + 8)
 
 
-def rounding_error_of_halves(d: int) -> float:
+def rounding_error_of_halves(d: int, n_parts: int = 1) -> float:
     """The same for a product that is made in TF32 from numbers cut in two (`tf32_halves`).
 
     A number is h + l + r, where h has its first 11 bits, l the next 11, and |r| <= 2^-20 |x|. What
@@ -155,12 +167,13 @@ def rounding_error_of_halves(d: int) -> float:
     least four times as much, hence 24 u.
 
     Products of numbers of 11 bits are exact in float32. Their sum is not, and tensor cores cut off
-    where float32 rounds, aligning several terms to the largest: count 2 u for each of the d terms
-    of h.h', twice as much as in `rounding_error`, hence 1.04 d. The 2 d terms in brackets are 2^-10
-    times as large and summed by themselves: below 0.01 d. The points are rounded when they are
-    scaled, and so is the norm; and a norm and three products are added up: 16 u.
+    where float32 rounds, aligning several terms to the largest: count 2 u for each of the n terms
+    of a part of h.h', twice as much as in `rounding_error`, hence 1.04 n, and 2 u for each part
+    that is added. The 2 d terms in brackets are 2^-10 times as large and summed by themselves:
+    below 0.01 d. The points are rounded when they are scaled, and so is the norm; and a norm and
+    three products are added up: 16 u.
     """
-    return 2.0**-24 * (1.05 * d + 24 + 16)
+    return 2.0**-24 * (1.04 * math.ceil(d / n_parts) + 0.01 * d + 2 * n_parts + 24 + 16)
 
 
 def margin(c, norm, square):
@@ -174,7 +187,7 @@ def margin(c, norm, square):
     Parameters
     ----------
     c : float
-        `rounding_error(d)`.
+        Of `rounding_error`.
     norm : float or torch.Tensor
         |x|^2, of the point centred and scaled.
     square : float or torch.Tensor

@@ -51,24 +51,31 @@ class Points:
     """The points in the two forms that a search needs.
 
     raw: (N, d) float32, as given. scaled: (N, d) float32, centred, scaled by a power of two, and in
-    the order of the columns. norms: (N,) float64, squared norms of `scaled`. halves: `scaled` cut
-    in two, each half (N, d), where products are made of halves.
+    the order of the columns. norms: (N,) float64, squared norms of `scaled`. parts: the features
+    that are multiplied together, before the sums are added up. halves: `scaled` cut in two, each
+    half (N, d), where products are made of halves.
     """
 
     raw: torch.Tensor
     scaled: torch.Tensor
     norms: torch.Tensor
+    parts: list[slice]
     halves: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @property
     def error(self) -> float:
         """How wrong approximate squared distances can be: see `rounding_error`."""
-        d = self.raw.shape[1]
-        return rounding_error(d) if self.halves is None else rounding_error_of_halves(d)
+        bound = rounding_error if self.halves is None else rounding_error_of_halves
+        return bound(self.raw.shape[1], len(self.parts))
 
 
-def prepare(X: np.ndarray, device: torch.device, order: torch.Tensor) -> Points:
-    """Return the points on the device; `order` holds the number of the point of each column."""
+def prepare(
+    X: np.ndarray, device: torch.device, order: torch.Tensor, features_at_once: int
+) -> Points:
+    """Return the points on the device, their features in parts of about `features_at_once`.
+
+    order: (N,) the number of the point of each column.
+    """
     with warnings.catch_warnings():
         # A memory-mapped array is read-only. Torch says so, but nothing here writes to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -85,7 +92,13 @@ def prepare(X: np.ndarray, device: torch.device, order: torch.Tensor) -> Points:
     for chunk in chunks:
         scaled[chunk] = (raw[order[chunk]].double() - mean) * scale
     norms = torch.cat([scaled[chunk].double().square().sum(1) for chunk in chunks])
-    return Points(raw, scaled, norms)
+    return Points(raw, scaled, norms, _parts(raw.shape[1], features_at_once))
+
+
+def _parts(d: int, about: int) -> list[slice]:
+    """Return d features in parts of equal sizes; the last may be smaller."""
+    size = math.ceil(d / max(1, d // about))
+    return [slice(start, min(start + size, d)) for start in range(0, d, size)]
 
 
 def _refuse_not_finite(raw: torch.Tensor, chunks: list[slice]) -> None:

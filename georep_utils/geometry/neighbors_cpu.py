@@ -8,8 +8,8 @@ block that has met all columns has its exact neighbours found (`settle`).
 Distances are symmetric. Where all points are searched for, the tile of block a and block b is
 therefore computed once, and serves the rows of both: those of b are its columns (`filter_rows`).
 That halves the products, and asks that all rows keep their candidates at the same time. Where
-memory does not allow that, or where only some rows are asked for, each block meets all columns by
-itself.
+memory does not allow that, where only some rows are asked for, or where there is little to save,
+each block meets all columns by itself.
 
 Tiles are spread over threads, in each of which a product takes one core. In which order a block
 meets the columns decides on time alone.
@@ -41,6 +41,15 @@ from georep_utils.precision import linear, threads_of_one_core
 # Rows of a block, and columns that it meets at one time. A tile of 512 x 512 products takes 1 MiB,
 # little enough to be in a cache still when the filter reads it.
 BLOCK = 512
+
+# How many numbers all points have, at least, where blocks share their tiles. With fewer, half of
+# the products is less than what it takes to keep all candidates.
+WORTH_SHARING = 1 << 21
+
+# Features that are multiplied together. The sums of several such parts are added up, which has a
+# lower bound of its rounding than one long sum: with thousands of features that saves most of what
+# would be measured again (4,096 features: three times as fast).
+FEATURES = 256
 
 # Nearest columns that the filter keeps beyond the largest rank. The candidates that are measured
 # reach a little beyond a rank, and these must not have been thrown away.
@@ -78,14 +87,15 @@ def search(query: Query, device: torch.device) -> Found:
     # In random order, since data often come sorted, and the filter must be able to tell from the
     # columns seen so far how many of the rest are near.
     order = np.random.default_rng(0).permutation(n_points)
-    points = prepare(query.points, device, torch.from_numpy(order))
+    points = prepare(query.points, device, torch.from_numpy(order), FEATURES)
     found = Found(
         squares=np.empty((n, query.maxk)),
         indices=np.empty((n, query.maxk), np.int32),
         far_squares=np.empty((n, len(query.far_ranks))),
     )
     # A block that is asked for limits the memory; unasked, no more than half of it is taken.
-    both_ways = query.block is None and n == n_points and n * for_a_row < available // 2
+    fits = query.block is None and n * for_a_row < available // 2
+    both_ways = fits and n == n_points and query.points.size >= WORTH_SHARING
     columns = np.arange(n_points) if both_ways else np.argsort(order)[query.rows]
     blocks = [_Rows(columns[start : start + edge]) for start in range(0, n, edge)]
     norms = points.norms.numpy()
@@ -150,7 +160,7 @@ class _Search:
         mine = self.points.scaled[torch.from_numpy(rows.columns)]
         for first in range(0, n_columns, BLOCK):
             met = slice(first, min(first + BLOCK, n_columns))
-            products = _products(mine, self.points.scaled[met])
+            products = _products(mine, self.points.scaled[met], self.points.parts)
             # -inf makes the distance of a point from itself +inf: it is no neighbour of its own.
             own = rows.columns - first
             here = (own >= 0) & (own < products.shape[1])
@@ -162,10 +172,11 @@ class _Search:
 
         Blocks are runs of columns here. Once every block has done so, all have met all.
         """
+        scaled = self.points.scaled
         mine = _run(rows.columns)
         for other in self.blocks[self.blocks.index(rows) :]:
             met = _run(other.columns)
-            products = _products(self.points.scaled[mine], self.points.scaled[met])
+            products = _products(scaled[mine], scaled[met], self.points.parts)
             if other is rows:
                 np.fill_diagonal(products, -np.inf)
             else:
@@ -216,9 +227,12 @@ def _run(columns: np.ndarray) -> slice:
 
 
 @torch.inference_mode()
-def _products(rows: torch.Tensor, columns: torch.Tensor) -> np.ndarray:
-    """Return the inner products (rows, columns) float32 of two sets of points."""
-    return linear(rows, columns).numpy()
+def _products(rows: torch.Tensor, columns: torch.Tensor, parts: list[slice]) -> np.ndarray:
+    """Return the inner products (rows, columns) float32 of two sets of points, part by part."""
+    total = linear(rows[:, parts[0]], columns[:, parts[0]])
+    for part in parts[1:]:
+        total += linear(rows[:, part], columns[:, part])
+    return total.numpy()
 
 
 def _no_candidates(n: int, capacity: int) -> Candidates:

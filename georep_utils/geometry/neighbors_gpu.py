@@ -29,6 +29,10 @@ BYTES_PER_ENTRY = 16
 # so the faster one should stand here; which one that is has not been measured yet.
 GPU_PRODUCT = "float32"
 
+# Features that are multiplied together: see `neighbors_cpu`. Each part reads and writes the block
+# of distances once more, which a GPU would notice with small ones.
+FEATURES = 512
+
 # Numbers gathered at one time for exact distances (256 MiB in float64).
 GATHER = 1 << 25
 
@@ -75,7 +79,7 @@ def search(query: Query, device: torch.device) -> Found:
     n = len(query.rows)
     block = _torch_block(query, device)
     # Points keep their order: topk needs no random one.
-    cloud = prepare(query.points, device, torch.arange(n_points, device=device))
+    cloud = prepare(query.points, device, torch.arange(n_points, device=device), FEATURES)
     if GPU_PRODUCT == "halves":
         cloud = replace(cloud, halves=tf32_halves(cloud.scaled))
     n_candidates = min(n_points - 1, query.largest_rank * 33 // 32 + PAD_AFTER)
@@ -149,8 +153,13 @@ def _partial_squares(cloud: Points, own: torch.Tensor) -> torch.Tensor:
     |x|^2 is the same along a row, and is added to what is kept.
     """
     norms = cloud.norms.float()
+    first, *others = cloud.parts
     if cloud.halves is None:
-        return torch.addmm(norms, cloud.scaled[own], cloud.scaled.T, alpha=-2)
+        rows = cloud.scaled[own]
+        squares = torch.addmm(norms, rows[:, first], cloud.scaled[:, first].T, alpha=-2)
+        for part in others:
+            squares.addmm_(rows[:, part], cloud.scaled[:, part].T, alpha=-2)
+        return squares
     high, low = cloud.halves
     # The halves have no more bits than TF32 keeps. So this setting takes no digit from them.
     device = cloud.raw.device
@@ -158,7 +167,10 @@ def _partial_squares(cloud: Points, own: torch.Tensor) -> torch.Tensor:
         # The small products first, so that they don't add to the rounding of the large one.
         squares = torch.addmm(norms, high[own], low.T, alpha=-2)
         squares.addmm_(low[own], high.T, alpha=-2)
-        return squares.addmm_(high[own], high.T, alpha=-2)
+        rows = high[own]
+        for part in cloud.parts:
+            squares.addmm_(rows[:, part], high[:, part].T, alpha=-2)
+        return squares
 
 
 def tf32_halves(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
