@@ -53,7 +53,10 @@ def chapter(name, file, old, new, tests, known="") -> Fault:
 
 
 SCALING = "geometry/scaling.py"
+DUPLICATES = "geometry/duplicates.py"
 NEIGHBORS = "geometry/neighbors.py"
+NEIGHBORS_CPU = "geometry/neighbors_cpu.py"
+NEIGHBOR_POINTS = "geometry/neighbor_points.py"
 OVERLAP = "geometry/overlap.py"
 RESAMPLING = "geometry/resampling.py"
 PROFILES = "geometry/profiles.py"
@@ -119,7 +122,7 @@ FAULTS = [
     ),
     helper(
         "minus zero and zero are two points",
-        SCALING,
+        DUPLICATES,
         "values = np.ascontiguousarray(X + 0.0)",
         "values = np.ascontiguousarray(X)",
         "tests/test_scaling.py",
@@ -127,9 +130,9 @@ FAULTS = [
     # ------------------------------------------------------------------------------ neighbours
     helper(
         "a point is its own neighbour",
-        NEIGHBORS,
-        "products[here, own_columns[here] - first] = -np.inf",
-        "products[here, own_columns[here] - first] = 0",
+        NEIGHBORS_CPU,
+        "products[here, own[here]] = -np.inf",
+        "products[here, own[here]] = 0",
         "tests/test_neighbors.py",
     ),
     helper(
@@ -162,7 +165,7 @@ FAULTS = [
     ),
     helper(
         "the mean of the wrong axis is subtracted",
-        NEIGHBORS,
+        NEIGHBOR_POINTS,
         "scaled[chunk] = (raw[order[chunk]].double() - mean) * scale",
         "scaled[chunk] = raw[order[chunk]].double() * scale",
         "tests/test_neighbors.py",
