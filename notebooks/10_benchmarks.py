@@ -70,8 +70,8 @@ rows = pd.concat(parts, ignore_index=True)
 rows["device"] = np.where(rows.file.str.contains("cuda"), "GPU", "CPU")
 
 # %% [markdown]
-# The machines. *Load before* is that of other programs when the measurement began: above a few
-# tenths a core, even ratios suffer.
+# The machines. *Load before* is that of other programs, an average over the minute before the
+# measurement began: where it lasts, at more than a few tenths a core, even ratios suffer.
 
 # %%
 machines = pd.DataFrame(
