@@ -152,7 +152,9 @@ def _row(run: str, fact: pd.Series, parameters: Mapping, speeds: Mapping) -> dic
     per_task = _value(parameters, "03", "rows_per_task", max(reads))
     for device, measured in speeds.items():
         reading = sum(measured.reading_seconds(n, fact.tokens, fact.parameters) for n in reads)
-        search = sum(measured.search_seconds(n, width, per_task) for n in reads for width in widths)
+        # A GPU computes each distance from both of its ends, however many tasks there are.
+        at_once = per_task if device == "cpu" else max(reads)
+        search = sum(measured.search_seconds(n, width, at_once) for n in reads for width in widths)
         row[DEVICES[device]] = duration(reading + search)
     return row
 

@@ -37,6 +37,7 @@ class Query:
 
 
 def check_memory(needed: int, available: int, block: int) -> None:
+    """UserError where a block of rows needs more bytes than there are."""
     if needed > available:
         needed_gib = needed / 2**30
         available_gib = available / 2**30

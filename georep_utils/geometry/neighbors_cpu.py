@@ -98,8 +98,8 @@ def search(query: Query, device: torch.device) -> Found:
     both_ways = fits and n == n_points and query.points.size >= WORTH_SHARING
     columns = np.arange(n_points) if both_ways else np.argsort(order)[query.rows]
     blocks = [_Rows(columns[start : start + edge]) for start in range(0, n, edge)]
-    norms = points.norms.numpy()
-    state = _Search(query, points, norms, norms.astype(np.float32), order, blocks, need, found)
+    norms = points.norms.numpy().astype(np.float32)
+    state = _Search(query, points, norms, order, blocks, need, found)
     job = state.meet_later_blocks if both_ways else state.meet_all_columns
     with threads_of_one_core(threads) as pool:
         list(pool.map(job, blocks))
@@ -135,9 +135,9 @@ def _is_checkpoint(before: int, after: int) -> bool:
 class _Search:
     """A search under way.
 
-    norms, rounded_norms: (N,) squared norms of the columns, in float64 and in float32. order: (N,)
-    the number of the point of each column. blocks: the rows. need: how many of the nearest columns
-    each row must keep. found: where results go.
+    norms: (N,) squared norms of the columns, in float32 as the filter takes them. order: (N,) the
+    number of the point of each column. blocks: the rows. need: how many of the nearest columns each
+    row must keep. found: where results go.
 
     Columns come in random order. Of those that a row has seen, the fraction seen / N, about
     need * seen / N will therefore be among the `need` nearest of all, and a limit can be set that
@@ -148,7 +148,6 @@ class _Search:
     query: Query
     points: Points
     norms: np.ndarray
-    rounded_norms: np.ndarray
     order: np.ndarray
     blocks: list[_Rows]
     need: int
@@ -193,7 +192,7 @@ class _Search:
         with rows.lock:
             if rows.candidates is None:
                 rows.candidates = _no_candidates(len(rows.columns), _capacity(self.need))
-            kernel(products, self.rounded_norms[met], met.start, rows.candidates)
+            kernel(products, self.norms[met], met.start, rows.candidates)
             seen = rows.seen + n_met
             if seen < n_columns:
                 target = _enough(self.need * seen / n_columns)
@@ -213,9 +212,8 @@ class _Search:
             indices=self.found.indices[at],
             far_squares=self.found.far_squares[at],
         )
-        block = Block(
-            self.points.raw.numpy(), self.order, own, self.norms[rows.columns], self.points.error
-        )
+        norms = self.points.norms.numpy()[rows.columns]
+        block = Block(self.points.raw.numpy(), self.order, own, norms, self.points.error)
         settle(block, rows.candidates, self.query.far_ranks, exact)
         for all_rows, these in zip(self.found, exact, strict=True):
             all_rows[at] = these

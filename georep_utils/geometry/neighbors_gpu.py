@@ -152,25 +152,27 @@ def _partial_squares(cloud: Points, own: torch.Tensor) -> torch.Tensor:
 
     |x|^2 is the same along a row, and is added to what is kept.
     """
-    norms = cloud.norms.float()
-    first, *others = cloud.parts
+    squares = cloud.norms.float().repeat(len(own), 1)
     if cloud.halves is None:
-        rows = cloud.scaled[own]
-        squares = torch.addmm(norms, rows[:, first], cloud.scaled[:, first].T, alpha=-2)
-        for part in others:
-            squares.addmm_(rows[:, part], cloud.scaled[:, part].T, alpha=-2)
-        return squares
+        return _less_products(squares, cloud.scaled, own, cloud.parts)
     high, low = cloud.halves
     # The halves have no more bits than TF32 keeps. So this setting takes no digit from them.
     device = cloud.raw.device
     with matmul_precision("tf32" if device.type == "cuda" else "float32", device):
         # The small products first, so that they don't add to the rounding of the large one.
-        squares = torch.addmm(norms, high[own], low.T, alpha=-2)
+        squares.addmm_(high[own], low.T, alpha=-2)
         squares.addmm_(low[own], high.T, alpha=-2)
-        rows = high[own]
-        for part in cloud.parts:
-            squares.addmm_(rows[:, part], high[:, part].T, alpha=-2)
-        return squares
+        return _less_products(squares, high, own, cloud.parts)
+
+
+def _less_products(
+    squares: torch.Tensor, points: torch.Tensor, own: torch.Tensor, parts: list[slice]
+) -> torch.Tensor:
+    """Subtract twice the inner products of the points `own` with all, part by part, in place."""
+    rows = points[own]
+    for part in parts:
+        squares.addmm_(rows[:, part], points[:, part].T, alpha=-2)
+    return squares
 
 
 def tf32_halves(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
