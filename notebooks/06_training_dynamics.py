@@ -43,15 +43,19 @@ seed = 0  # at least 0 | Of the random subsets, and of random weights.
 other_trainings = []  # | Runs of these checkpoints from trainings with other seeds.
 
 # %%
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from myst_nb import glue
 
 from georep_utils import clouds, figures, io
 from georep_utils.data import baselines, datasets
+from georep_utils.geometry import overlap_errors, resampling
 from georep_utils.geometry.neighbors import largest_range
-from georep_utils.geometry.quick_profile import overlap_error, quick_profile, top_range
+from georep_utils.geometry.quick_profile import overlap_error, quick_profile
 from georep_utils.models import likelihood, load
+from georep_utils.paper import advice
 
 # %% tags=["hide-input"]
 figures.use_style()
@@ -121,15 +125,18 @@ def source_of(checkpoint):
 
 # %% [markdown]
 # Nothing in the loop is new: every sample passes through the network, and neighbours are found at
-# every layer. What was made before is found again.
+# every layer. What was made before is found again. More neighbours are kept than the overlap with
+# labels takes, since its error is read from halves of the samples, where a point finds half of
+# them.
 
 # %%
 largest = largest_range(n, range_max)
+maxk = min(3 * label_k + 20, n - 1)
 found = {}
 for name, checkpoint in checkpoints.items():
     source = source_of(checkpoint)
     cloud = clouds.represent(source, data, batch_tokens=batch_tokens or None)
-    found[name] = clouds.find_neighbors(cloud, label_k, largest, device)
+    found[name] = clouds.find_neighbors(cloud, maxk, largest, device)
 
 # %% [markdown]
 # ## One profile a cloud
@@ -142,13 +149,13 @@ for name, checkpoint in checkpoints.items():
 # dimension and is left out.
 
 # %%
-tables = []
+tables = {}
 for name, cloud in found.items():
     layers = {layer: cloud[layer] for layer in cloud.layers}
     near = {layer: cloud.neighbors(layer) for layer in cloud.layers}
     table = quick_profile(layers, near, data.labels, decimation, label_k, seed, device)
     table["depth"] = table.layer / cloud.n_blocks
-    tables.append(table.assign(checkpoint=name, n_samples=n))
+    tables[name] = table.assign(checkpoint=name, n_samples=n)
 
 # %% [markdown]
 # And the input itself, before any network, read in the same way: what it reaches needs no training
@@ -167,9 +174,55 @@ names = dict(zip(given.layers, given.layer_names, strict=True))
 of_input["baseline"] = of_input.layer.map(names)
 of_input.set_index("baseline")[["id", "id_err", "label_overlap"]].round(3)
 
+# %% [markdown]
+# ### Errors that layers and checkpoints share
+#
+# The error over a few subsets is itself uncertain by a third, and it says nothing of differences.
+# All layers of all checkpoints are made of the same samples: what is odd in the sample moves them
+# together. So each layer is read again in both halves of 19 balanced divisions of the samples
+# {cite}`shao1989`, in the same halves at every layer and checkpoint. Half of the difference between
+# two halves has the size of the error of the whole, and what two layers have in common goes when
+# their halves are subtracted.
+
+# %%
+groups = overlap_errors.deal(n, data.labels)
+
+
+# %%
+def dimension_of_halves(points):
+    """TwoNN of one layer in both halves of each division, (19, 2)."""
+    _, halves = resampling.twonn_replicates(
+        points, groups, decimation, seed=seed, device=device
+    )
+    return halves
+
+
+# %%
+halves = {}
+for name, table in tables.items():
+    measured = table.layer[table.id.notna()]
+    points = (found[name][layer] for layer in measured)
+    halves[name] = overlap_errors.attempt_over_layers(points, dimension_of_halves)
+
+# %% tags=["hide-input"]
+refused = [joint.why for joint in halves.values() if joint.halves is None]
+io.note_facts(joint_errors=not refused)
+
+# %% [markdown] tags=["not-joint_errors"]
+# This run has too few samples for it ({glue:text}`halves-refused`). Its errors are those over the
+# subsets, and layers and checkpoints have to count as independent.
+
+# %% tags=["not-joint_errors", "hide-input"]
+glue("halves-refused", refused[0], display=False)
+
+# %% tags=["only-joint_errors"]
+for name, table in tables.items():
+    measured = table.id.notna()
+    table.loc[measured, "id_err"] = resampling.jackknife(halves[name].halves)[0]
+
 # %% tags=["hide-input"]
 columns = ["checkpoint", "layer", "depth", "id", "id_err", "label_overlap", "n_samples"]
-dynamics = pd.concat(tables)[columns]
+dynamics = pd.concat(tables.values())[columns]
 io.write_table(paths.results / "training_dynamics.csv", dynamics)
 for row in dynamics[dynamics.id.isna()].itertuples():
     print(f"{row.checkpoint}: layer {row.layer} is mostly copies and is left out")
@@ -190,27 +243,43 @@ figures.training_dynamics(dynamics, label_k, note, of_input)
 # ## What changes
 #
 # Where is a profile highest? On a flat top the single highest layer is an accident of the sample,
-# and it jumps from one end of the top to the other for no reason. So we ask for *all* layers that
-# can't be told from the highest one: those whose dimension differs from it by less than two
-# standard errors of the difference. The first and the last of them bound the top.
+# and it jumps from one end of the top to the other for no reason. So we ask for all layers that
+# can't be told from the highest one, the {term}`best set` of {cite}`hsu1984`. The first and the
+# last of them bound the top.
 
 # %%
-blocks = dynamics[dynamics.depth <= 1].groupby("checkpoint", sort=False)
+blocks = dynamics[dynamics.depth <= 1].dropna(subset="id")
+blocks = blocks.groupby("checkpoint", sort=False)
 summary = blocks.id.agg(mean_id="mean", lowest_id="min", highest_id="max")
-tops = {name: top_range(t.depth, t.id, t.id_err) for name, t in blocks}
+
+# %% tags=["hide-input"]
+of_blocks = {name: None for name in found}
+if not refused:
+    of_blocks = {name: halves[name].halves[..., : len(t)] for name, t in blocks}
+
+# %%
+tops = {
+    name: advice.top_range(t.depth, t.id, t.id_err, of_blocks[name])
+    for name, t in blocks
+}
 top = pd.DataFrame.from_dict(tops, "index", columns=["top_from", "top_to"])
 summary = summary.join(top)
 
 # %% [markdown] tags=["only-labels"]
-# The same for the overlap with labels. It is a mean of fractions over the samples, and such a mean
-# of $\chi$ over $N$ samples has a standard error of at most $\sqrt{\chi (1 - \chi) / N}$.
+# The same for the overlap with labels, with errors from the same halves. Where they can't be had,
+# the error is what a mean of $N$ independent shares can have at most, $\sqrt{\chi (1 - \chi) / N}$.
 
 # %% tags=["only-labels"]
+overlap_of_halves = partial(
+    resampling.label_overlap_replicates, labels=data.labels, groups=groups, k=label_k
+)
 summary["best_overlap"] = blocks.label_overlap.max()
 tops = {}
 for name, table in blocks:
-    error = overlap_error(table.label_overlap, n)
-    tops[name] = top_range(table.depth, table.label_overlap, error)
+    near = [found[name].neighbors(layer) for layer in table.layer]
+    again = overlap_errors.attempt_over_layers(near, overlap_of_halves).halves
+    errors = overlap_error(table.label_overlap, n)
+    tops[name] = advice.top_range(table.depth, table.label_overlap, errors, again)
 best = pd.DataFrame.from_dict(tops, "index", columns=["best_from", "best_to"])
 summary = summary.join(best)
 
@@ -232,19 +301,31 @@ summary.round(2).T
 
 # %% [markdown]
 # Two questions can be put to the first and the last checkpoint alone. Did the mean dimension
-# change? All layers of a checkpoint are estimated on the same random subsets, so that their errors
-# may well be errors of all of them together: the error of the mean is taken as the mean of the
-# errors, which is the most that it can be. A change counts that is larger than two standard errors
-# of the difference. And did the top move? It did if the two tops, each with all layers that can't
-# be told from its highest one, have no depth in common; else no movement is shown.
+# change? A change counts that is larger than two of its standard errors. And did the top move? It
+# did if the two tops, each with all layers that can't be told from its highest one, have no depth
+# in common; else no movement is shown.
 
 # %%
 ends = list(summary.index[[0, -1]])
 first = summary.loc[ends[0]]
 last = summary.loc[ends[-1]]
-error = np.hypot(*blocks.id_err.mean()[ends])
-change = last.mean_id - first.mean_id
 moved = last.top_from > first.top_to or last.top_to < first.top_from
+change = last.mean_id - first.mean_id
+
+# %% [markdown] tags=["only-joint_errors"]
+# The error of the change is read in the halves, too: both checkpoints have read the same ones.
+
+# %% tags=["only-joint_errors"]
+means = {name: of_blocks[name].mean(axis=2) for name in ends}
+error, _ = resampling.jackknife(means[ends[-1]] - means[ends[0]])
+
+# %% [markdown] tags=["not-joint_errors"]
+# All layers of a checkpoint are estimated on the same random subsets, so that their errors may well
+# be errors of all of them together: the error of the mean is taken as the mean of the errors, which
+# is the most that it can be.
+
+# %% tags=["not-joint_errors"]
+error = np.hypot(*blocks.id_err.mean()[ends])
 
 # %% tags=["hide-input"]
 verdict = "lower" if change < 0 else "higher"
@@ -325,7 +406,7 @@ glue("common-change", float(levels.iloc[-1] - levels.iloc[0]), display=False)
 glue("common-spread", float(spread.id.iloc[-1]), display=False)
 glue("common-share", float(spread.id.iloc[-1] / levels.iloc[-1]), display=False)
 at_end = inner[inner.checkpoint == compared[-1]].groupby("training")
-ranges = [top_range(table.depth, table.id, table.id_err) for _, table in at_end]
+ranges = [advice.top_range(table.depth, table.id, table.id_err) for _, table in at_end]
 glue("tops-from", max(first for first, _ in ranges), display=False)
 glue("tops-to", min(last for _, last in ranges), display=False)
 io.note_facts(
@@ -337,7 +418,7 @@ io.note_facts(
 #
 # - The *height* of the dimension: over layers 0 to $L$ its mean is {glue:text}`first-mean_id:.2f`
 #   in the first checkpoint and {glue:text}`last-mean_id:.2f` in the last. That is a difference of
-#   {glue:text}`change:+.2f`, with a standard error of at most {glue:text}`change-error:.2f`. By the
+#   {glue:text}`change:+.2f`, with a standard error of {glue:text}`change-error:.2f`. By the
 #   threshold of two errors the dimension of the last checkpoint is: {glue:text}`change-verdict`.
 # - On the way: the lowest mean of all checkpoints is {glue:text}`lowest-mean:.2f`, at checkpoint
 #   *{glue:text}`lowest-at`*.

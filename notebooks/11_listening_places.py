@@ -58,8 +58,9 @@ from georep_utils import clouds, figures, io
 from georep_utils.data import baselines, datasets
 from georep_utils.geometry import overlap, overlap_errors, resampling
 from georep_utils.geometry.neighbors import largest_range
-from georep_utils.geometry.quick_profile import quick_profile, top_range
+from georep_utils.geometry.quick_profile import quick_profile
 from georep_utils.models import load
+from georep_utils.paper import advice
 from georep_utils.places import represent_places
 
 # %% tags=["hide-input"]
@@ -209,12 +210,13 @@ figures.listening_places(places, label_k, note, of_input)
 # ## How alike are the profiles?
 #
 # Shape and height are told apart by two numbers. The *correlation* over the layers with the first
-# case does not see the height; the *ratio of the means* does not see the shape. Layers that can't
-# be told from the highest one, to within two standard errors of the difference, bound the top.
+# case does not see the height; the *ratio of the means* does not see the shape. The top reaches
+# from the first to the last layer that can't be told from the highest one: the ends of the
+# {term}`best set`, where the errors of layers count as independent.
 
 # %%
 by_case = places.groupby(["site", "pool"], sort=False)
-tops = {case: top_range(t.layer, t.id, t.id_err) for case, t in by_case}
+tops = {case: advice.top_range(t.layer, t.id, t.id_err) for case, t in by_case}
 wide = places.pivot(index="layer", columns=["site", "pool"], values="id")
 base = wide[cases[0]]
 compared = pd.DataFrame({"correlation": wide.corrwith(base)})

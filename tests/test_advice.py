@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from georep_utils.geometry import resampling
 from georep_utils.geometry.semantic_layer import semantic_layer
 from georep_utils.io import UserError
 from georep_utils.paper import advice
@@ -49,6 +50,48 @@ def test_the_best_set_holds_the_true_best_layer_as_often_as_it_says():
         1 in advice.best_set(advice.Curve(np.arange(5), values, covariance)) for values in drawn
     ]
     assert np.mean(kept) >= 0.93
+
+
+def test_a_flat_top_is_reported_as_a_range():
+    assert advice.top_range(np.arange(5), [1.0, 4.9, 5.0, 4.95, 2.0], [0.1] * 5) == (1, 3)
+
+
+def test_a_sharp_top_is_a_single_place():
+    assert advice.top_range([0.0, 0.5, 1.0], [1.0, 5.0, 1.0], [0.1] * 3) == (0.5, 0.5)
+
+
+def test_two_equal_peaks_bound_the_range_whatever_lies_between():
+    assert advice.top_range(range(5), [1, 5, 1, 5, 1], [0.1] * 5) == (1, 3)
+
+
+def test_a_layer_that_was_left_out_is_no_candidate_for_the_top():
+    error = [np.nan, 0.1, 0.1]
+    assert advice.top_range([0, 1, 2], [np.nan, 5.0, 4.99], error) == (1, 2)
+    assert advice.top_range([0, 1, 2], [np.nan, 5.0, np.nan], error) == (1, 1)
+
+
+def test_overlaps_that_can_not_err_have_a_top_all_the_same():
+    assert advice.top_range([0, 1, 2], [0.5, 1.0, 1.0], [0.0] * 3) == (1, 2)
+
+
+def test_a_top_without_errors_is_refused():
+    with pytest.raises(UserError, match="zero or missing"):
+        advice.top_range([0, 1, 2], [1, 5, 4.9], [0.1, np.nan, 0.1])
+
+
+def test_layers_that_go_up_and_down_together_have_a_narrower_top():
+    """A step of 1 between two layers, each with an error of 1: of all samples together, or not."""
+    rng = np.random.default_rng(1)
+    together = rng.standard_normal((19, 2, 1)) * 2**0.5
+    alone = 0.1 * rng.standard_normal((19, 2, 4))
+    values = [1.0, 5.0, 6.0, 3.0]
+    halves = values + together + alone
+    errors = resampling.jackknife(halves)[0]
+    np.testing.assert_allclose(errors, 1, rtol=0.35)
+    assert advice.top_range(range(4), values, errors) == (1, 2)
+    assert advice.top_range(range(4), values, errors, halves) == (2, 2)
+    without_first = [np.nan, *values[1:]]
+    assert advice.top_range(range(4), without_first, errors, halves) == (2, 2)
 
 
 def test_the_scoreboard_tells_a_right_choice_from_a_wrong_one():
@@ -180,7 +223,7 @@ def test_a_curve_that_has_no_best_layer_is_named():
     unknown = good.covariance.copy()
     unknown[0, 1] = np.nan
     for bad, named in [
-        ({"values": holes}, r"layers \[3\] have no finite label overlap"),
+        ({"values": holes}, r"layers \[3\] have no finite value"),
         ({"values": good.values[:-1]}, "expected one for each"),
         ({"covariance": np.eye(3)}, "covariance has shape"),
         ({"covariance": unknown}, "missing or infinite"),

@@ -5,7 +5,7 @@ import pytest
 
 from georep_utils.geometry.neighbors import nearest_neighbors
 from georep_utils.geometry.overlap import label_overlap
-from georep_utils.geometry.quick_profile import overlap_error, quick_profile, top_range
+from georep_utils.geometry.quick_profile import overlap_error, quick_profile
 from georep_utils.geometry.scaling import twonn_scaling
 
 N = 800
@@ -79,26 +79,6 @@ def test_the_dimension_is_that_of_twonn_at_the_same_scale_and_seed(layers):
     expected = twonn_scaling(points[0], (4,), seed=3)
     assert profile.id[0] == expected.id[0]
     assert profile.id_err[0] == expected.id_err[0]
-
-
-def test_a_flat_top_is_reported_as_a_range():
-    value = [1.0, 4.9, 5.0, 4.95, 2.0]
-    error = [0.1] * 5
-    assert top_range(np.arange(5), value, error) == (1, 3)
-
-
-def test_a_sharp_top_is_a_single_place():
-    assert top_range([0.0, 0.5, 1.0], [1.0, 5.0, 1.0], [0.1, 0.1, 0.1]) == (0.5, 0.5)
-
-
-def test_two_equal_peaks_bound_the_range_whatever_lies_between():
-    assert top_range(range(5), [1, 5, 1, 5, 1], [0.1] * 5) == (1, 3)
-
-
-def test_a_layer_that_was_left_out_is_no_candidate():
-    value = [np.nan, 5.0, 4.99]
-    error = [np.nan, 0.1, 0.1]
-    assert top_range([0, 1, 2], value, error) == (1, 2)
 
 
 def test_the_error_of_an_overlap_is_the_largest_that_fractions_can_have():

@@ -82,38 +82,6 @@ def quick_profile(
     return pd.DataFrame(rows, columns=["layer", "id", "id_err", "label_overlap"])
 
 
-def top_range(
-    place: np.ndarray, value: np.ndarray, error: np.ndarray, n_errors: float = 2.0
-) -> tuple[float, float]:
-    """Where a profile is highest, as far as its errors can tell.
-
-    The single highest point of a flat top is an accident. All places count whose value differs from
-    the highest by less than `n_errors` standard errors of that difference.
-
-    Parameters
-    ----------
-    place
-        Layer number or depth of each value, (n,).
-    value, error
-        The profile and its standard errors, (n,). NaN is no candidate.
-    n_errors
-        How many errors make a difference.
-
-    Returns
-    -------
-    The first and the last such place. There may be lower values between them.
-    """
-    place = np.asarray(place, dtype=float)
-    value = np.asarray(value, dtype=float)
-    error = np.asarray(error, dtype=float)
-    top = np.nanargmax(value)
-    # Errors of two layers are taken as independent. Where they are not, because all layers share
-    # their random subsets, the difference is known better and the range is wider than it need be.
-    of_difference = np.hypot(error, error[top])
-    candidates = place[value >= value[top] - n_errors * of_difference]
-    return float(candidates.min()), float(candidates.max())
-
-
 def overlap_error(overlap: np.ndarray, n_points: int) -> np.ndarray:
     """The largest standard error that a mean of N fractions between 0 and 1 can have.
 

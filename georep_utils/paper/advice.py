@@ -57,6 +57,7 @@ OVER_MODELS = [
 ]
 PAIRED = ["models", "difference", "lowest", "highest", "p"]
 DRAWS = 4000  # noise draws behind a best set: its level is known to 0.004
+TINY_VARIANCE = 1e-18  # of a value without any error, in `top_range`
 GRID = 1000  # steps of relative depth in the distribution of the mean distance
 MOST_PAIRS = 20  # all signs of more differences would take too long
 MIN_LAYERS = 5  # with fewer, a rank correlation says nothing
@@ -65,7 +66,7 @@ MIN_EFFECTIVE = 5.5  # with fewer the interval leaves out zero too often (relati
 
 @dataclass(frozen=True)
 class Curve:
-    """Label overlap (or accuracy) of one model at some of its layers.
+    """Label overlap, accuracy or dimension of one model at some of its layers.
 
     layers: (M,); values: (M,); covariance: (M, M) of the values; groups: how many groups it is
     from, if it is a jackknife's.
@@ -132,6 +133,55 @@ def best_set(curve: Curve, alpha: float = 0.05) -> np.ndarray:
     return np.array(kept, dtype=int)
 
 
+def top_range(
+    place: np.ndarray,
+    values: np.ndarray,
+    errors: np.ndarray,
+    replicates: np.ndarray | None = None,
+    alpha: float = 0.05,
+) -> tuple[float, float]:
+    """Where a profile is highest, as far as its errors can tell: the ends of its best set.
+
+    The single highest layer of a flat top is an accident of the sample.
+
+    Parameters
+    ----------
+    place : (L,) array
+        Layer number or depth of each value.
+    values, errors : (L,) arrays
+        The profile and its standard errors. A layer without a value, NaN, is no candidate.
+    replicates : (n_groups - 1, 2, L) array, optional
+        The profile in balanced halves of the samples, as for `resampling.jackknife`. Without, the
+        errors count as independent. Layers that share their samples are then told apart less
+        often than they could be.
+    alpha : float
+        As for `best_set`.
+
+    Returns
+    -------
+    The first and the last place. There may be lower values between them.
+
+    Raises
+    ------
+    UserError
+        As `best_set`: values without errors.
+    """
+    place = np.asarray(place, dtype=float)
+    values = np.asarray(values, dtype=float)
+    measured = np.flatnonzero(np.isfinite(values))
+    if len(measured) == 1:
+        return float(place[measured[0]]), float(place[measured[0]])
+    covariance = np.diag(np.asarray(errors, dtype=float)[measured] ** 2)
+    groups = None
+    if replicates is not None:
+        covariance = jackknife(replicates[..., measured])[1]
+        groups = len(replicates) + 1
+    # An overlap of 0 or 1 everywhere has no error at all, and a set of layers needs one.
+    covariance += TINY_VARIANCE * np.eye(len(measured))
+    best = best_set(Curve(measured, values[measured], covariance, groups), alpha)
+    return float(place[best].min()), float(place[best].max())
+
+
 def _check(curve: Curve, alpha: float) -> None:
     if not 0 < alpha < 1:
         raise UserError(f"alpha = {alpha}: expected a number between 0 and 1; choose another one")
@@ -141,14 +191,14 @@ def _check(curve: Curve, alpha: float) -> None:
         )
     if len(curve.values) != len(curve.layers):
         raise UserError(
-            f"{len(curve.values)} label overlaps for {len(curve.layers)} layers: expected one for "
-            "each; give those of the same layers"
+            f"{len(curve.values)} values for {len(curve.layers)} layers: expected one for each; "
+            "give those of the same layers"
         )
     missing = ~np.isfinite(np.asarray(curve.values, dtype=float))
     if missing.any():
         raise UserError(
-            f"layers {np.asarray(curve.layers)[missing].tolist()} have no finite label overlap: "
-            "expected one for each layer; leave them out"
+            f"layers {np.asarray(curve.layers)[missing].tolist()} have no finite value: expected "
+            "one for each layer; leave them out"
         )
     check_group_count(curve.groups)
     if np.shape(curve.covariance) != (len(curve.layers), len(curve.layers)):
@@ -156,7 +206,7 @@ def _check(curve: Curve, alpha: float) -> None:
     variances = np.diag(curve.covariance)
     if not (np.isfinite(variances).all() and (variances > 0).all()):
         raise UserError(
-            "the label overlaps have errors that are zero or missing: estimate them by resampling"
+            "the values have errors that are zero or missing: estimate them by resampling"
         )
     checked_covariance(curve.covariance, len(curve.layers))
 
