@@ -109,12 +109,22 @@ def has_bfloat16() -> bool:
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def has_lower_precision(device: torch.device) -> bool:
+    """Whether a GPU has units for TF32 and bfloat16. NVIDIA's Ampere is the first with both."""
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def say_if_slow(device: torch.device, dtype: str) -> None:
-    """One line to the log where a lower precision makes the work slower."""
+    """One line to the log where a lower precision makes nothing faster, or even slower."""
     if device.type == "cpu" and dtype == "bfloat16" and not has_bfloat16():
         log.warning(
             "dtype is bfloat16, which this CPU emulates: expect it to take longer than float32; "
             "set dtype to float32, or use a GPU"
+        )
+    if device.type == "cuda" and dtype != "float32" and not has_lower_precision(device):
+        log.warning(
+            f"dtype is {dtype}, for which this GPU has no units: it emulates bfloat16, and tf32 is "
+            "float32 there; set dtype to float32, or use a later GPU"
         )
 
 

@@ -243,6 +243,49 @@ def test_the_code_for_gpu_gives_the_bits_of_the_kernels(kind, product, monkeypat
     _assert_same(concatenate(parts), kernels)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_resort_of_a_gpu_gives_the_same_bits_slice_by_slice(kind, monkeypatch):
+    X = _points(kind, n=200)
+    kernels = nearest_neighbors(X, 20, 64, device="cpu")
+
+    def nobody(cloud, block, rows, window):
+        return torch.zeros(len(rows), dtype=torch.bool)
+
+    monkeypatch.setattr(neighbors_gpu, "_is_certain", nobody)
+    monkeypatch.setattr(neighbors_cpu, "search", neighbors_gpu.search)
+    for at_once in (1 << 25, 7 * X.size, 50):
+        monkeypatch.setattr(neighbors_gpu, "GATHER", at_once)
+        _assert_same(nearest_neighbors(X, 20, 64, device="cpu"), kernels)
+
+
+def test_a_block_without_memory_is_halved_and_what_was_found_stays(monkeypatch):
+    X = _points("normal", n=300)
+    kernels = nearest_neighbors(X, 20, 64, device="cpu")
+    room = 80
+    served = []
+
+    def closest(cloud, start, own, m, original=neighbors_gpu._closest):
+        if len(own) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        served.append((start, len(own)))
+        return original(cloud, start, own, m)
+
+    monkeypatch.setattr(neighbors_gpu, "_closest", closest)
+    monkeypatch.setattr(neighbors_cpu, "search", neighbors_gpu.search)
+    _assert_same(nearest_neighbors(X, 20, 64, device="cpu"), kernels)
+    assert served == [(0, 75), (75, 75), (150, 75), (225, 75)]
+    room = 0
+    with pytest.raises(UserError, match="of one point to 300 others do not fit .* another device"):
+        nearest_neighbors(X, 20, 64, device="cpu")
+
+
+def test_memory_that_pytorch_keeps_counts_as_free(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 50)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 20)
+    assert neighbors_gpu._free_bytes(torch.device("cuda")) == 40
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     n=st.integers(5, 120),
@@ -276,16 +319,26 @@ def _cut(x, bits):
     return (x.view(np.int32) & -(1 << (23 - bits))).view(np.float32)
 
 
-def _tensor_core(a, b):
-    """a @ b.T as the roughest tensor core would: TF32 factors, each partial sum cut to float32."""
+def _cut_below(x, largest):
+    """Numbers cut to 24 bits, the first of which is the first bit of `largest`."""
+    unit = np.exp2(np.frexp(largest)[1] - 24.0)
+    return np.trunc(x / unit) * unit
+
+
+def _tensor_core(a, b, at_once=4):
+    """a @ b.T as the roughest tensor core makes it from TF32 factors, `at_once` terms at a time.
+
+    The terms and what there is already are aligned to the largest and cut, and so is their sum.
+    """
     a, b = _cut(a, 10).astype(np.float64), _cut(b, 10).astype(np.float64)
-    total = np.zeros((len(a), len(b)), np.float32)
-    for i in range(a.shape[1]):
-        exact = total.astype(np.float64) + np.outer(a[:, i], b[:, i])
-        nearest = exact.astype(np.float32)
-        too_far = np.abs(nearest) > np.abs(exact)
-        total = np.where(too_far, np.nextafter(nearest, np.float32(0)), nearest)
-    return total
+    total = np.zeros((len(a), len(b)))
+    for i in range(0, a.shape[1], at_once):
+        terms = a[:, None, i : i + at_once] * b[None, :, i : i + at_once]
+        terms = np.concatenate([total[:, :, None], terms], axis=2)
+        aligned = _cut_below(terms, np.abs(terms).max(axis=2, keepdims=True))
+        total = aligned.sum(axis=2)
+        total = _cut_below(total, np.abs(total))
+    return total.astype(np.float32)
 
 
 def test_halves_have_the_bits_that_tf32_keeps_and_lose_little():
@@ -317,6 +370,21 @@ def test_the_error_of_a_product_of_halves_is_within_its_bound(d, spread):
     assert relative_error(_tensor_core(high, high) + crossed) < rounding_error_of_halves(d)
     # One product in TF32 would not do: the bound is not so wide that anything passes.
     assert relative_error(_tensor_core(X, X)) > rounding_error_of_halves(d)
+
+
+@pytest.mark.parametrize("at_once", [4, 8, 16])
+@pytest.mark.parametrize("d", [300, 2048])
+def test_the_bound_of_halves_is_not_twice_as_wide_as_it_need_be(d, at_once):
+    """The worst case: one large product, and behind it many that lie just below its last bit."""
+    X = np.full((4, d), 3.4e-4, np.float32)
+    X[:, 0] = [1, 1.0001, 0.9999, 1.0002]
+    high, low = (half.numpy() for half in neighbors_gpu.tf32_halves(torch.from_numpy(X)))
+    crossed = _tensor_core(high, low, at_once) + _tensor_core(low, high, at_once)
+    product = (_tensor_core(high, high, at_once) + crossed).astype(np.float64)
+    lost = 2 * np.abs(product - X.astype(np.float64) @ X.T.astype(np.float64))
+    norms = np.linalg.norm(X.astype(np.float64), axis=1)
+    used = (lost / (norms[:, None] + norms) ** 2).max() / rounding_error_of_halves(d)
+    assert 0.5 < used < 1
 
 
 def test_products_of_halves_are_what_the_search_makes():
@@ -385,12 +453,15 @@ def test_many_features_leave_the_neighbours_exact(kind, backend):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_gpu_finds_the_same_neighbours(kind):
+def test_a_gpu_finds_the_same_neighbours(kind, monkeypatch):
     X = _points(kind)
     here = nearest_neighbors(X, 20, 256, device="cpu")
-    there = nearest_neighbors(X, 20, 256, device="cuda")
-    np.testing.assert_array_equal(here.indices, there.indices)
-    np.testing.assert_allclose(here.rank_distances, there.rank_distances, rtol=1.2e-7)
+    for product in ("float32", "halves"):
+        monkeypatch.setattr(neighbors_gpu, "GPU_PRODUCT", product)
+        for block in (97, None):
+            there = nearest_neighbors(X, 20, 256, device="cuda", block=block)
+            np.testing.assert_array_equal(here.indices, there.indices)
+            np.testing.assert_allclose(here.rank_distances, there.rank_distances, rtol=1.2e-7)
 
 
 def test_the_first_two_neighbours_alone_agree_with_the_long_search():

@@ -81,11 +81,16 @@ def test_each_thread_has_one_core_and_the_others_come_back():
         ("cpu", "bfloat16", False, 1),
         ("cpu", "bfloat16", True, 0),
         ("cpu", "float32", False, 0),
-        ("cuda", "bfloat16", False, 0),
+        ("cuda", "bfloat16", False, 1),
+        ("cuda", "tf32", False, 1),
+        ("cuda", "bfloat16", True, 0),
+        ("cuda", "float32", False, 0),
     ],
 )
-def test_slow_bfloat16_is_said_in_one_line(device, dtype, has, lines, monkeypatch, caplog):
+def test_a_slow_precision_is_said_in_one_line(device, dtype, has, lines, monkeypatch, caplog):
     monkeypatch.setattr(precision, "has_bfloat16", lambda: has)
+    capability = (9, 0) if has else (7, 5)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     precision.say_if_slow(torch.device(device), dtype)
     assert len(caplog.messages) == lines
     for said in caplog.messages:

@@ -166,14 +166,17 @@ def rounding_error_of_halves(d: int, n_parts: int = 1) -> float:
     2^-20 |x| |y|: together 48 u |x| |y|, of which the distance holds twice and (|x| + |y|)^2 at
     least four times as much, hence 24 u.
 
-    Products of numbers of 11 bits are exact in float32. Their sum is not, and tensor cores cut off
-    where float32 rounds, aligning several terms to the largest: count 2 u for each of the n terms
-    of a part of h.h', twice as much as in `rounding_error`, hence 1.04 n, and 2 u for each part
-    that is added. The 2 d terms in brackets are 2^-10 times as large and summed by themselves:
-    below 0.01 d. The points are rounded when they are scaled, and so is the norm; and a norm and
-    three products are added up: 16 u.
+    Products of numbers of 11 bits are exact in float32. Their sum is not. A tensor core adds four
+    of them or more to what it has: it aligns all to the largest, cuts off what lies below the 24th
+    bit, and cuts the sum again. That is what Fasi, Higham, Mikaitis and Pranesh (PeerJ Computer
+    Science 7, e330, 2021) found by experiment; later ones keep a bit or two more. A cut loses at
+    most 2 u. So count 2 u for each of the n terms of a part of h.h' and for each four of them,
+    2.5 times as much as in `rounding_error`, hence 1.3 n, and 2 u for each part that is added. The
+    2 d terms in brackets are 2^-10 times as large and summed by themselves: below 0.01 d. The
+    points are rounded when they are scaled, and so is the norm; and a norm and three products are
+    added up: 16 u.
     """
-    return 2.0**-24 * (1.04 * math.ceil(d / n_parts) + 0.01 * d + 2 * n_parts + 24 + 16)
+    return 2.0**-24 * (1.3 * math.ceil(d / n_parts) + 0.01 * d + 2 * n_parts + 24 + 16)
 
 
 def margin(c, norm, square):

@@ -41,9 +41,12 @@ def check_memory(needed: int, available: int, block: int) -> None:
     if needed > available:
         needed_gib = needed / 2**30
         available_gib = available / 2**30
+        advice = "lower block"
+        if block == 1:
+            advice = "free some memory, use another device, or take fewer points"
         raise UserError(
             f"block={block} rows need {needed_gib:.1f} GiB and {available_gib:.1f} are free; "
-            "lower block"
+            f"{advice}"
         )
 
 

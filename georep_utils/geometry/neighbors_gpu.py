@@ -13,6 +13,7 @@ import torch
 
 from georep_utils.geometry.neighbor_kernels import Found, margin
 from georep_utils.geometry.neighbor_points import Points, Query, check_memory, prepare
+from georep_utils.io import UserError
 from georep_utils.precision import matmul_precision
 
 # Candidates measured around a rank k. The error bound decides whether they were enough, so
@@ -44,6 +45,10 @@ class _Window:
     rank: int
     low: int
     high: int
+
+    @property
+    def span(self) -> tuple[int, int]:
+        return self.low, self.high
 
 
 @dataclass(frozen=True)
@@ -83,20 +88,24 @@ def search(query: Query, device: torch.device) -> Found:
     if GPU_PRODUCT == "halves":
         cloud = replace(cloud, halves=tf32_halves(cloud.scaled))
     n_candidates = min(n_points - 1, query.largest_rank * 33 // 32 + PAD_AFTER)
-    plans = _plans(query, n_candidates)
     found = Found(
         squares=torch.empty(n, query.maxk, dtype=torch.float64, device=device),
         indices=torch.empty(n, query.maxk, dtype=torch.int64, device=device),
         far_squares=torch.empty(n, len(query.far_ranks), dtype=torch.float64, device=device),
     )
-    for start in range(0, n, block):
-        rows = query.rows[start : start + block]
-        own = torch.arange(rows.start, rows.stop, device=device)
-        candidates = _closest(cloud, start, own, n_candidates)
-        unsettled = torch.arange(len(own), device=device)
-        for plan in plans:
-            unsettled = _settle_by_candidates(cloud, candidates, unsettled, plan, found)
-        _settle_by_all_points(cloud, candidates, unsettled, query.far_ranks, found)
+    start = 0
+    while start < n:
+        if _serve(cloud, query, slice(start, start + block), n_candidates, found):
+            start += block
+        elif block > 1:
+            # Somebody else took what was free before. What has been found stays.
+            torch.cuda.empty_cache()
+            block //= 2
+        else:
+            raise UserError(
+                f"the distances of one point to {n_points} others do not fit into what is free on "
+                f"{device}; free some of its memory, or use another device"
+            )
     return Found(
         squares=found.squares.cpu().numpy(),
         indices=found.indices.int().cpu().numpy(),
@@ -104,13 +113,34 @@ def search(query: Query, device: torch.device) -> Found:
     )
 
 
+def _serve(cloud: Points, query: Query, block: slice, n_candidates: int, found: Found) -> bool:
+    """Search for a block of the rows; return False where there was no memory for it."""
+    rows = query.rows[block]
+    own = torch.arange(rows.start, rows.stop, device=cloud.raw.device)
+    try:
+        candidates = _closest(cloud, block.start, own, n_candidates)
+        unsettled = torch.arange(len(own), device=own.device)
+        for plan in _plans(query, n_candidates):
+            unsettled = _settle_by_candidates(cloud, candidates, unsettled, plan, found)
+        _settle_by_all_points(cloud, candidates, unsettled, query.far_ranks, found)
+    except torch.OutOfMemoryError:
+        return False
+    return True
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Return how much memory there is for new arrays."""
+    if device.type != "cuda":
+        return psutil.virtual_memory().available
+    free, _ = torch.cuda.mem_get_info(device)
+    # PyTorch keeps what arrays have left, and gives it to new ones.
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
 def _torch_block(query: Query, device: torch.device) -> int:
     """Return how many rows to search for at one time; refuse a block that does not fit."""
     n_points = len(query.points)
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-    else:
-        free = psutil.virtual_memory().available
+    free = _free_bytes(device)
     # The points in float32, twice, and perhaps their halves.
     points = (16 if GPU_PRODUCT == "halves" else 8) * query.points.size
     # Unasked, no more than half of what is left.
@@ -201,12 +231,17 @@ def _settle_by_candidates(
         return unsettled
     at = block.start + unsettled
 
-    exact, points = _measure(cloud, block, unsettled, plan.neighbours)
-    found.squares[at] = exact[:, : plan.neighbours.rank]
-    found.indices[at] = points[:, : plan.neighbours.rank]
-    sure = _is_certain(cloud, block, unsettled, plan.neighbours)
+    window = plan.neighbours
+    exact, points = _measure(cloud, block, unsettled, window)
+    found.squares[at] = exact[:, : window.rank]
+    found.indices[at] = points[:, : window.rank]
+    sure = _is_certain(cloud, block, unsettled, window)
+    measured = window.span
     for i, window in enumerate(plan.far):
-        exact, _ = _measure(cloud, block, unsettled, window)
+        # Windows that hold all candidates are the same for every rank.
+        if window.span != measured:
+            exact, _ = _measure(cloud, block, unsettled, window)
+            measured = window.span
         found.far_squares[at, i] = exact[:, window.rank - 1 - window.low]
         sure &= _is_certain(cloud, block, unsettled, window)
     return unsettled[~sure]
@@ -253,11 +288,10 @@ def _settle_by_all_points(
         return
     n_points = len(cloud.raw)
     maxk = found.squares.shape[1]
-    everyone = torch.arange(n_points, device=cloud.raw.device)
     places = torch.as_tensor(far_ranks - 1, device=cloud.raw.device)
     for rows in unsettled.split(max(1, GATHER // n_points)):
         own = block.own[rows]
-        squares = _exact_squares(cloud.raw, own, everyone.expand(len(rows), n_points))
+        squares = _squares_to_all(cloud.raw, own)
         # A point is no neighbour of its own, even where copies of it are at distance 0.
         squares.scatter_(1, own[:, None], torch.inf)
         exact, points = squares.sort(dim=1, stable=True)
@@ -273,6 +307,17 @@ def _exact_squares(raw: torch.Tensor, rows: torch.Tensor, others: torch.Tensor) 
     # In parts: the differences take d times the memory of the result.
     step = max(1, GATHER // (raw.shape[1] * others.shape[1]))
     parts = [slice(i, i + step) for i in range(0, len(rows), step)]
+    return torch.cat([_squares(raw[others[part]], x[part]) for part in parts])
+
+
+def _squares_to_all(raw: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return squared distances (n, N) float64 from points `rows` (n,) to all points."""
+    x = raw[rows, None].double()
+    step = max(1, GATHER // (len(rows) * raw.shape[1]))
+    return torch.cat([_squares(part, x) for part in raw.split(step)], dim=1)
+
+
+def _squares(points: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return squared distances in float64, the sums being over the last dimension."""
     # A norm needs no array of squares beside the differences, where a sum of squares would.
-    norms = [torch.linalg.vector_norm(raw[others[part]] - x[part], dim=-1) for part in parts]
-    return torch.cat(norms).square_()
+    return torch.linalg.vector_norm(points - x, dim=-1).square_()
