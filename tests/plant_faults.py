@@ -56,6 +56,8 @@ SCALING = "geometry/scaling.py"
 DUPLICATES = "geometry/duplicates.py"
 NEIGHBORS = "geometry/neighbors.py"
 NEIGHBORS_CPU = "geometry/neighbors_cpu.py"
+NEIGHBORS_GPU = "geometry/neighbors_gpu.py"
+NEIGHBOR_KERNELS = "geometry/neighbor_kernels.py"
 NEIGHBOR_POINTS = "geometry/neighbor_points.py"
 OVERLAP = "geometry/overlap.py"
 RESAMPLING = "geometry/resampling.py"
@@ -199,6 +201,69 @@ FAULTS = [
         "return np.where(same_family, stranger[:, None], others)[:, :k]",
         "return others[:, :k]",
         "tests/test_overlap.py",
+    ),
+    helper(
+        "CPU: a tile that serves its columns counts rows from the wrong end",
+        NEIGHBOR_KERNELS,
+        "candidates.columns[j, counts[j]] = first + row",
+        "candidates.columns[j, counts[j]] = first + len(products) - 1 - row",
+        "tests/test_neighbors.py",
+    ),
+    helper(
+        "CPU: a block that meets itself keeps each point as a neighbour of its own",
+        NEIGHBORS_CPU,
+        "np.fill_diagonal(products, -np.inf)",
+        "pass",
+        "tests/test_neighbors.py",
+    ),
+    helper(
+        "GPU: a point is among its own candidates",
+        NEIGHBORS_GPU,
+        "partial_squares.scatter_(1, own[:, None], torch.inf)",
+        "pass",
+        "tests/test_neighbors.py",
+    ),
+    helper(
+        "GPU: the last resort finds a point itself",
+        NEIGHBORS_GPU,
+        "squares.scatter_(1, own[:, None], torch.inf)\n        exact",
+        "exact",
+        "tests/test_neighbors.py",
+    ),
+    helper(
+        "GPU: nobody asks whether a window began early enough",
+        NEIGHBORS_GPU,
+        "sure &= block.squares[rows, window.low - 1] < square - gap",
+        "pass",
+        "tests/test_neighbors.py",
+    ),
+    helper(
+        "GPU: nobody asks whether a window reached far enough",
+        NEIGHBORS_GPU,
+        "sure &= block.squares[rows, outside] > square + gap",
+        "pass",
+        "tests/test_neighbors.py",
+    ),
+    helper(
+        "GPU: a block that was halved is counted whole",
+        NEIGHBORS_GPU,
+        "block //= 2",
+        "start += block\n            block //= 2",
+        "tests/test_neighbors.py",
+    ),
+    helper(
+        "GPU: the halves of a number overlap",
+        NEIGHBORS_GPU,
+        "return high, _first_bits(x - high)",
+        "return high, _first_bits(x - high / 2)",
+        "tests/test_neighbors.py",
+    ),
+    helper(
+        "GPU: half the bound of products of halves",
+        NEIGHBOR_KERNELS,
+        "2.0**-24 * (1.3 * math",
+        "2.0**-24 * (0.65 * math",
+        "tests/test_neighbors.py",
     ),
     helper(
         "the vote of the nearest includes the point itself",

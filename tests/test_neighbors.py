@@ -243,6 +243,28 @@ def test_the_code_for_gpu_gives_the_bits_of_the_kernels(kind, product, monkeypat
     _assert_same(concatenate(parts), kernels)
 
 
+def _shell(seed):
+    """Points around the first one: 40 at distances that float32 tells apart, then 24 in a shell
+    that it can't, then nobody for long. All lie far from the mean of the cloud.
+    """
+    rng = np.random.default_rng(seed)
+    squares = np.concatenate([[0.0], np.arange(1, 41), 50 + 1e-3 * rng.random(24)])
+    around = rng.standard_normal((65, 8))
+    around[:, 0] = 0
+    around *= np.sqrt(squares / np.square(around).sum(1))[:, None]
+    around[:, 0] = 100
+    return np.concatenate([around, -around - rng.random((65, 8))]).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rank_is_found_among_points_that_float32_can_not_order(seed, backend):
+    """Those just before rank 64 have nearly its distance, those behind it do not."""
+    X = _shell(seed)
+    distances, _ = _brute_force(X)
+    found = nearest_neighbors(X, 2, 64, device="cpu", rows=slice(0, 1))
+    np.testing.assert_allclose(found.rank_distances[0], distances[0, RANKS[:7]], rtol=1e-7)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_last_resort_of_a_gpu_gives_the_same_bits_slice_by_slice(kind, monkeypatch):
     X = _points(kind, n=200)
