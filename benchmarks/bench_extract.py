@@ -6,11 +6,9 @@ The other side is the class as transformers ships it (eager attention, all hidde
 its states averaged over the sequence, in batches of several sizes. Ours is `clouds.extract`, files
 included. Beside the comparison stand
 
-* the arithmetic at the peak rate measured in the same run;
+* the arithmetic at the peak rate, which is measured in turn with it;
 * what a lower precision changes in the results, layer by layer of the bundled model;
 * the peak memory of an extraction.
-
-`section_two`, all of the authors' section 2, is measured by `gpu.py`.
 
 Writes benchmarks/results/extract-<device>.json. Every ratio is of two things that were timed in
 turn in one run: see `timing.py`.
@@ -21,8 +19,7 @@ from __future__ import annotations
 import functools
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,13 +30,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from timing import (
+    Floor,
+    add_device,
     arguments,
-    chosen_device,
     compare,
     high_water,
     in_fresh_process,
     machine_facts,
-    peaks,
     save,
     wait,
 )
@@ -48,8 +45,7 @@ from georep_utils import clouds
 from georep_utils.data import datasets
 from georep_utils.data.samples import Dataset
 from georep_utils.geometry import overlap
-from georep_utils.geometry.neighbors import Neighbors, largest_range, nearest_neighbors
-from georep_utils.geometry.scaling import twonn_scaling
+from georep_utils.geometry.neighbors import Neighbors, nearest_neighbors
 from georep_utils.models import imagegpt
 from georep_utils.models import load as models
 from georep_utils.precision import find_device
@@ -154,36 +150,29 @@ def transformers_model(shape: Shape, device: torch.device) -> Callable:
 
 
 def against_transformers(
-    comparison: Comparison, device: torch.device, rates: dict[str, dict], repeats: int
+    comparison: Comparison, device: torch.device, dtypes: Sequence[str], repeats: int
 ) -> list[dict]:
-    """Rows for each precision of ours, and each size of a batch of theirs.
-
-    Parameters
-    ----------
-    rates : precision -> what `peaks` found in it.
-    """
+    """Rows for each precision of ours, and each size of a batch of theirs."""
     shape = comparison.shape
     tokens = shape.random_tokens(comparison.n)
     data = Dataset("random", "tokens", tokens)
     other = transformers_model(shape, device)
     rows = []
-    for dtype, rate in rates.items():
+    for dtype in dtypes:
+        floor = Floor(comparison.n * shape.operations(), device, dtype)
         model = our_model(shape, device, dtype)
         ours = functools.partial(extract_all, model, data)
         for batch_size in comparison.batch_sizes:
             theirs = functools.partial(other, tokens, batch_size)
             other(tokens[:batch_size], batch_size)
             ours()
-            operations = comparison.n * shape.operations()
             facts = {
                 "shape": shape.name,
                 "n": comparison.n,
                 "batch": batch_size,
                 "dtype": dtype,
-                "floor_seconds": operations / rate["operations_per_second"],
-                "floor": "arithmetic",
             }
-            rows.append(compare("extraction", OTHERS, ours, theirs, repeats, **facts))
+            rows.append(compare("extraction", OTHERS, ours, theirs, repeats, floor, **facts))
     return rows
 
 
@@ -242,6 +231,9 @@ def changes(source: models.ModelSource, data: Dataset, dtype: str) -> list[dict]
 
 def measure_layers(source: models.ModelSource, data: Dataset) -> list[Measured]:
     """Every layer of a model."""
+    # Brings joblib and dadapy, which `gpu.py` does without in all other rows.
+    from georep_utils.geometry.scaling import twonn_scaling
+
     model = source.load()
     device = str(model.device)
     layers = []
@@ -256,30 +248,7 @@ def measure_layers(source: models.ModelSource, data: Dataset) -> list[Measured]:
     return layers
 
 
-# ---------------------------------------------------------------------------------- time and memory
-
-
-def section_two(n: int, shape: Shape, device: torch.device, dtype: str) -> dict:
-    """The row of an extraction of n random images, then of the neighbours of every layer."""
-    data = Dataset("random", "tokens", shape.random_tokens(n, np.int16))
-    model = our_model(shape, device, dtype)
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        cloud = clouds.extract(model, data, Path(folder) / "r", progress=False)
-        extracted = time.perf_counter()
-        for layer in cloud.layers:
-            nearest_neighbors(cloud[layer], 50, largest_range(n), str(device))
-        end = time.perf_counter()
-    row = {
-        "what": "section 2 of the authors' readme",
-        "n": n,
-        "layers": len(cloud),
-        "dtype": dtype,
-        "extraction_seconds": extracted - start,
-        "neighbours_seconds": end - extracted,
-    }
-    print(row, flush=True)
-    return row
+# ------------------------------------------------------------------------------------------- memory
 
 
 def peak_memory(n: int) -> dict:
@@ -312,22 +281,20 @@ def comparisons(gpu: bool, quick: bool) -> list[Comparison]:
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--device", default="auto")
+    add_device(parser)
     options = parser.parse_args()
-    device = chosen_device(options.device)
+    device = options.device
     gpu = device.type == "cuda"
     facts = machine_facts(device)
-    rates = {"float32": peaks(device)}
-    if gpu:
-        rates["bfloat16"] = peaks(device, torch.bfloat16)
+    dtypes = ("float32", "bfloat16") if gpu else ("float32",)
     rows = []
     for comparison in comparisons(gpu, options.quick):
-        rows += against_transformers(comparison, device, rates, options.repeats)
+        rows += against_transformers(comparison, device, dtypes, options.repeats)
     for dtype in ("tf32", "bfloat16") if gpu else ("bfloat16",):
         rows += effect_of_dtype(dtype, device, n_per_class=10 if options.quick else 500)
     for n in (200, 400) if options.quick else (1000, 5000):
         rows.append(peak_memory(n))
-    save(options, f"extract-{device.type}", facts | {"peaks": rates, "rows": rows})
+    save(options, f"extract-{device.type}", facts | {"rows": rows})
 
 
 if __name__ == "__main__":

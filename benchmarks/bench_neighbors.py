@@ -30,12 +30,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from timing import (
+    Floor,
     arguments,
     compare,
     high_water,
     in_fresh_process,
     machine_facts,
-    peaks,
     save,
     wait,
 )
@@ -57,21 +57,23 @@ class Task:
     maxk: int
     range_max: int
 
-    def facts(self, peak: dict, device: torch.device = CPU) -> dict:
-        """The sizes, and the least seconds that a search of these sizes could take.
+    def floor(self, device: torch.device = CPU, product: str = "float32") -> Floor:
+        """What a search of these sizes has to do: its products, the points and the results.
 
-        That is its products at the peak rate, or the points read and the results written at the
-        peak bandwidth, whichever is more; "floor" says which it is. On a CPU a product serves both
-        of its points, on a GPU one.
+        Parameters
+        ----------
+        device
+            Where it is made. On a CPU a product serves both of its points, on a GPU one.
+        product
+            How a GPU makes products: "float32", or "halves", of which it takes three in TF32.
         """
-        operations = (1 if device.type == "cpu" else 2) * self.n**2 * self.d
+        multiplied = self.n**2 * self.d
         n_bytes = 4 * self.n * (self.d + 2 * self.maxk)
-        seconds = {
-            "arithmetic": operations / peak["operations_per_second"],
-            "memory": n_bytes / peak["bytes_per_second"],
-        }
-        limit = max(seconds, key=seconds.get)
-        return asdict(self) | {"floor_seconds": seconds[limit], "floor": limit}
+        if device.type == "cpu":
+            return Floor(multiplied, device, "float32", n_bytes)
+        if product == "halves":
+            return Floor(3 * 2 * multiplied, device, "tf32", n_bytes)
+        return Floor(2 * multiplied, device, "float32", n_bytes)
 
     def search(self, X: np.ndarray, device: torch.device = CPU) -> Callable:
         """Our search of the points X (n, d), to be called."""
@@ -139,7 +141,7 @@ def matrix_product(X: np.ndarray, device: torch.device) -> None:
 # -------------------------------------------------------------------------------------------- cases
 
 
-def against_others(task: Task, peak: dict, repeats: int) -> list[dict]:
+def against_others(task: Task, repeats: int) -> list[dict]:
     """Rows of the search against other libraries, and against the matrix product."""
     ways = {
         "scikit-learn chunked distances with partition": scikit_learn_way,
@@ -152,27 +154,24 @@ def against_others(task: Task, peak: dict, repeats: int) -> list[dict]:
     for name, way in ways.items():
         way(X[: 2 * task.range_max], task.maxk, task.range_max)
         theirs = functools.partial(way, X, task.maxk, task.range_max)
-        facts = task.facts(peak)
-        rows.append(compare("neighbours", name, task.search(X), theirs, repeats, **facts))
+        ours = task.search(X)
+        row = compare("neighbours", name, ours, theirs, repeats, task.floor(), **asdict(task))
+        rows.append(row)
     # The product also against the least that a search can be asked for: the first two neighbours.
     for asked in (task, Task(task.n, task.d, maxk=2, range_max=2)):
-        rows.append(against_product("neighbours", asked, X, CPU, peak, repeats))
+        rows.append(against_product("neighbours", asked, X, repeats))
     return rows
 
 
-def against_product(
-    what: str, task: Task, X: np.ndarray, device: torch.device, peak: dict, repeats: int
-) -> dict:
+def against_product(what: str, task: Task, X: np.ndarray, repeats: int) -> dict:
     """The row of the search against the matrix product alone."""
-    ours = task.search(X, device)
-    product = functools.partial(matrix_product, X, device)
-    facts = task.facts(peak, device)
-    if device.type != "cpu":
-        facts["device"] = str(device)
-    return compare(what, "matrix product alone", ours, product, repeats, **facts)
+    ours = task.search(X)
+    product = functools.partial(matrix_product, X, CPU)
+    facts = asdict(task)
+    return compare(what, "matrix product alone", ours, product, repeats, task.floor(), **facts)
 
 
-def growth(task: Task, peak: dict, repeats: int, quick: bool) -> list[dict]:
+def growth(task: Task, repeats: int, quick: bool) -> list[dict]:
     """Rows of the search at several numbers of points and of features."""
     n = task.n
     d = task.d
@@ -183,7 +182,7 @@ def growth(task: Task, peak: dict, repeats: int, quick: bool) -> list[dict]:
     for size in sizes:
         sized = Task(*size, task.maxk, task.range_max)
         X = normal(*size)
-        rows.append(against_product("growth", sized, X, CPU, peak, repeats))
+        rows.append(against_product("growth", sized, X, repeats))
     return rows
 
 
@@ -215,21 +214,20 @@ def added_by_search(n: int, d: int, range_max: int) -> float:
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--only", nargs="*", default=CASES, choices=CASES, metavar="CASE")
+    parser.add_argument("--only", nargs="+", default=CASES, choices=CASES, metavar="CASE")
     options = parser.parse_args()
     task = Task(2000, 64, MAXK, 256) if options.quick else Task(20_000, 512, MAXK, 1024)
     facts = machine_facts(CPU)
-    peak = peaks(CPU)
     # The kernels are compiled here, so that no timed search waits for it.
     nearest_neighbors(normal(2 * task.range_max, task.d), task.maxk, task.range_max, "cpu")
     rows = []
     if "others" in options.only:
-        rows += against_others(task, peak, options.repeats)
+        rows += against_others(task, options.repeats)
     if "growth" in options.only:
-        rows += growth(task, peak, options.repeats, options.quick)
+        rows += growth(task, options.repeats, options.quick)
     if "memory" in options.only:
         rows += memory(task)
-    save(options, "neighbors-cpu", facts | {"peaks": {"cpu": peak}, "rows": rows})
+    save(options, "neighbors-cpu", facts | {"rows": rows})
 
 
 if __name__ == "__main__":

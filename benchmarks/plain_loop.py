@@ -18,7 +18,7 @@ book/results/bfloat16/text.csv.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench_extract import changes, extract_all
 from PIL import Image
-from timing import arguments, compare, machine_facts, peaks, save, write_unless_quick
+from timing import Floor, arguments, compare, machine_facts, save, write_unless_quick
 
 from georep_utils.data import datasets
 from georep_utils.data.samples import Dataset
@@ -44,6 +44,7 @@ CASES = ("time", "bfloat16")
 CPU = torch.device("cpu")
 BATCH = 32
 N_PIXELS = 112
+PLAIN = "transformers, plain loop"
 GLOSSES = "assets/wordnet/glosses.csv.gz"
 
 
@@ -132,16 +133,16 @@ def linear_weights(net: nn.Module) -> int:
 
 
 def timed(
-    name: str, place: str, data: Dataset, make_loop: Callable, repeats: int, rates: dict[str, dict]
+    name: str, place: str, data: Dataset, make_loop: Callable, repeats: int, dtypes: Sequence[str]
 ) -> list[dict]:
-    """Rows of an extraction against the plain loop, one for each dtype of `rates`."""
+    """Rows of an extraction against the plain loop, one for each precision of ours."""
     options = {"image_size": N_PIXELS} if data.kind == "image" else {}
     special = {"special_tokens": True} if data.kind == "text" else {}
     at_input = models.load(place, device="cpu", site="input", **options, **special)
     few = data.take(np.arange(8))
     error = check_same(at_input, few, make_loop(place, few.inputs))
     theirs = make_loop(place, data.inputs)
-    in_each = {dtype: models.load(place, device="cpu", dtype=dtype, **options) for dtype in rates}
+    in_each = {dtype: models.load(place, device="cpu", dtype=dtype, **options) for dtype in dtypes}
     any_of_them = next(iter(in_each.values()))
     n_tokens = int(np.sum(any_of_them.lengths(data.inputs)))
     operations = 2.0 * linear_weights(any_of_them.net) * n_tokens
@@ -152,16 +153,14 @@ def timed(
         "batch": BATCH,
         "tokens": n_tokens,
         "error_float32": error,
-        "floor": "arithmetic",
     }
     rows = []
     for dtype, model in in_each.items():
         extract_all(model, few)
         ours = partial(extract_all, model, data)
-        floor = operations / rates[dtype]["operations_per_second"]
-        of_dtype = facts | {"dtype": dtype, "floor_seconds": floor}
-        row = compare("extraction", "transformers, plain loop", ours, theirs, repeats, **of_dtype)
-        rows.append(row)
+        floor = Floor(operations, CPU, dtype)
+        of_dtype = facts | {"dtype": dtype}
+        rows.append(compare("extraction", PLAIN, ours, theirs, repeats, floor, **of_dtype))
     return rows
 
 
@@ -170,23 +169,21 @@ def main() -> None:
     parser.add_argument("--text", help="folder of a text model")
     parser.add_argument("--images", help="folder of a vision transformer")
     parser.add_argument("--pictures", help="folder with .png files below it")
-    parser.add_argument("--only", nargs="*", default=CASES, choices=CASES, metavar="CASE")
+    parser.add_argument("--only", nargs="+", default=CASES, choices=CASES, metavar="CASE")
     options = parser.parse_args()
     facts = machine_facts(CPU)
     if "time" in options.only:
-        rates = {"float32": peaks(CPU)}
-        if has_bfloat16():
-            rates["bfloat16"] = peaks(CPU, torch.bfloat16)
+        dtypes = ("float32", "bfloat16") if has_bfloat16() else ("float32",)
         rows = []
         if options.text:
             data = glosses(60)
             data = data.take(np.arange(40 if options.quick else len(data)))
-            rows += timed("SmolLM2-135M", options.text, data, text_loop, options.repeats, rates)
+            rows += timed("SmolLM2-135M", options.text, data, text_loop, options.repeats, dtypes)
         if options.images:
             data = pictures(options.pictures, 40 if options.quick else 1000)
             name = "DINOv2-S, 112 px"
-            rows += timed(name, options.images, data, image_loop, options.repeats, rates)
-        save(options, "plain-loop-cpu", facts | {"peaks": rates, "rows": rows})
+            rows += timed(name, options.images, data, image_loop, options.repeats, dtypes)
+        save(options, "plain-loop-cpu", facts | {"rows": rows})
     if "bfloat16" in options.only and options.text:
         data = glosses(10 if options.quick else 100)
         table = pd.DataFrame(changes(models.source(options.text, device="cpu"), data, "bfloat16"))

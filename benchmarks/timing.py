@@ -5,8 +5,9 @@ are always timed in turn, within one process, and what is reported is their rati
 the median over the repetitions, each the ratio of two runs that were neighbours in time.
 
 Beside the ratio stands a *floor*, the least that any method with the same operations could take.
-It comes from two rates that are measured in the same process (`peaks`): the operations a second of
-a large matrix product, and the bytes a second of a large copy.
+It comes from two rates: the operations a second of a large matrix product, and the bytes a second
+of a large copy. A machine that others use, too, changes its speed within minutes. So these rates
+(`peak_rates`) are measured once for each repetition, in turn with the two things that are timed.
 
 Some scripts measure no time: they count how often a method is right where the answer is known. They
 share their options here, too.
@@ -24,8 +25,9 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -34,12 +36,13 @@ import torch
 # A script that is run by its path finds the files of its own folder only.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from georep_utils.io import REPOSITORY, write_json, write_table
-from georep_utils.precision import linear
+from georep_utils.io import REPOSITORY, UserError, write_json, write_table
+from georep_utils.precision import find_device, linear, matmul_precision
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("numpy", "torch", "numba", "scikit-learn", "dadapy", "faiss-cpu")
-WARM_UPS = 2
+# One product is short enough that something else on the machine may fall into it.
+PRODUCTS = 5
 
 
 # ------------------------------------------------------------------------------------ command lines
@@ -51,7 +54,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=_at_least_one, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser
 
@@ -88,18 +91,123 @@ def write_unless_quick(options: argparse.Namespace, name: str, table: pd.DataFra
     print(path)
 
 
-def chosen_device(name: str) -> torch.device:
-    """The device of that name; for "auto" the GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a device; the parser refuses one that is not there."""
+    parser.add_argument("--device", type=_device, default="auto")
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return find_device(name)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from 1")
+    return int(text)
+
+
+# ------------------------------------------------------------------------------------------- floors
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a device reaches at one moment.
+
+    operations_per_second: multiplications and additions of a large matrix product, in some
+    precision. bytes_per_second: of a large copy, read and written.
+    """
+
+    operations_per_second: float
+    bytes_per_second: float
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What any method with the same operations has to do at least, and where.
+
+    Attributes
+    ----------
+    operations : float
+        Multiplications and additions.
+    device : torch.device
+        What makes them.
+    dtype : str
+        Their precision: "float32", "tf32" or "bfloat16".
+    n_bytes : float
+        Read and written; 0 where only the arithmetic is counted.
+    """
+
+    operations: float
+    device: torch.device
+    dtype: str = "float32"
+    n_bytes: float = 0.0
+
+    def facts(self, measured: Sequence[Rates]) -> dict:
+        """The least seconds at the median of the rates, what sets them, and the rates."""
+        operations = [rates.operations_per_second for rates in measured]
+        copied = [rates.bytes_per_second for rates in measured]
+        operations_per_second = statistics.median(operations)
+        bytes_per_second = statistics.median(copied)
+        seconds = {
+            "arithmetic": self.operations / operations_per_second,
+            "memory": self.n_bytes / bytes_per_second,
+        }
+        limit = max(seconds, key=seconds.get)
+        return {
+            "floor_seconds": seconds[limit],
+            "floor": limit,
+            "operations_per_second": operations_per_second,
+            "operations_per_second_range": [min(operations), max(operations)],
+            "bytes_per_second": bytes_per_second,
+        }
+
+
+@torch.inference_mode()
+def peak_rates(device: torch.device, dtype: str = "float32") -> Rates:
+    """What the device reaches here and now, in "float32", "tf32" or "bfloat16"."""
+    # Large enough that the time of starting does not matter, and that no cache holds the copy.
+    if device.type == "cpu":
+        width = 2048
+        n_bytes = 2**28
+    else:
+        width = 8192
+        n_bytes = 2**30
+    torch_dtype = torch.bfloat16 if dtype == "bfloat16" else torch.float32
+    a = torch.randn(width, width, device=device).to(torch_dtype)
+    b = torch.randn(width, width, device=device).to(torch_dtype)
+    source = torch.ones(n_bytes // 4, device=device)
+    target = torch.empty_like(source)
+    # TF32 exists on NVIDIA GPUs only. Elsewhere its rate is that of float32.
+    precision = dtype if device.type == "cuda" else "float32"
+    with matmul_precision(precision, device):
+        product = _median_seconds(lambda: linear(a, b), device)
+    copy = _median_seconds(lambda: target.copy_(source), device)
+    return Rates(2 * width**3 / product, 2 * n_bytes / copy)
+
+
+def _median_seconds(call: Callable, device: torch.device) -> float:
+    def call_and_wait():
+        call()
+        wait(device)
+
+    call_and_wait()  # a warm-up
+    return statistics.median(seconds_of(call_and_wait) for _ in range(PRODUCTS))
 
 
 # ------------------------------------------------------------------------------------------- timing
 
 
 def compare(
-    what: str, against: str, ours: Callable, theirs: Callable, repeats: int, **facts
+    what: str,
+    against: str,
+    ours: Callable,
+    theirs: Callable,
+    repeats: int,
+    floor: Floor | None = None,
+    **facts,
 ) -> dict:
     """Time two functions in turn, print a line, and return a row of results.
 
@@ -111,20 +219,25 @@ def compare(
         Both warm already.
     repeats : int
         How often each is timed.
+    floor : Floor, optional
+        The least of ours. Its rates are measured in turn with the two.
     **facts
-        What else the row says: sizes, precision, floor.
+        What else the row says: sizes, precision.
 
     Returns
     -------
     dict
         The facts; medians of both times, in seconds; median and range of the ratios theirs / ours,
-        which are above 1 where ours is faster.
+        which are above 1 where ours is faster; and what `Floor.facts` says.
     """
     ours_seconds = []
     theirs_seconds = []
+    rates = []
     for _ in range(repeats):
         ours_seconds.append(seconds_of(ours))
         theirs_seconds.append(seconds_of(theirs))
+        if floor is not None:
+            rates.append(peak_rates(floor.device, floor.dtype))
     ratios = [b / a for a, b in zip(ours_seconds, theirs_seconds, strict=True)]
     row = facts | {
         "what": what,
@@ -135,6 +248,8 @@ def compare(
         "theirs_over_ours": statistics.median(ratios),
         "ratio_range": [min(ratios), max(ratios)],
     }
+    if floor is not None:
+        row |= floor.facts(rates)
     print(
         f"{what} {facts}: {row['ours_seconds']:.3f} s; {against} {row['theirs_seconds']:.3f} s; "
         f"ratio {row['theirs_over_ours']:.2f} ({min(ratios):.2f}-{max(ratios):.2f})",
@@ -154,44 +269,6 @@ def wait(device: torch.device) -> None:
     """Return when the device has done all that it was asked to: a GPU computes behind the call."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-@torch.inference_mode()
-def peaks(device: torch.device, dtype: torch.dtype = torch.float32, repeats: int = 10) -> dict:
-    """What the device reaches here and now: medians, after a warm-up.
-
-    Returns
-    -------
-    dict
-        operations_per_second of a large matrix product in that type, multiplications and additions
-        counted; bytes_per_second of a large copy, read and written.
-    """
-    # Large enough that the time of starting does not matter, and that no cache holds the copy.
-    if device.type == "cpu":
-        width = 4096
-        n_bytes = 2**28
-    else:
-        width = 8192
-        n_bytes = 2**32
-    a = torch.randn(width, width, device=device).to(dtype)
-    b = torch.randn(width, width, device=device).to(dtype)
-    source = torch.ones(n_bytes // 4, device=device)
-    target = torch.empty_like(source)
-    product = _median_seconds(lambda: linear(a, b), device, repeats)
-    copy = _median_seconds(lambda: target.copy_(source), device, repeats)
-    return {
-        "operations_per_second": 2 * width**3 / product,
-        "bytes_per_second": 2 * n_bytes / copy,
-    }
-
-
-def _median_seconds(call: Callable, device: torch.device, repeats: int) -> float:
-    def call_and_wait():
-        call()
-        wait(device)
-
-    times = [seconds_of(call_and_wait) for _ in range(WARM_UPS + repeats)]
-    return statistics.median(times[WARM_UPS:])
 
 
 # ------------------------------------------------------------------------------------------- memory

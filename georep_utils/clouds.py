@@ -619,6 +619,22 @@ def find_neighbors(
     return replace(cloud, kept=(maxk, range_max))
 
 
+def _advice_on(error: Exception) -> str | None:
+    """What to do about a device that failed during a search; None for any other error."""
+    reason = extraction.first_line(error)
+    if extraction.has_lost_device(error):
+        return (
+            f"the device stopped working ({reason}); what is done is kept: run again when it is "
+            "back, or on another one"
+        )
+    if extraction.is_out_of_memory(error):
+        return (
+            f"the device has no memory left ({reason}); what is done is kept: end what else uses "
+            "it and run again, or set device to cpu"
+        )
+    return None
+
+
 @dataclass(frozen=True)
 class _Search:
     """The neighbours of all layers of a cloud, found row block by row block."""
@@ -670,12 +686,11 @@ class _Search:
             )
         except UserError as error:
             raise UserError(f"layer {layer} of {self.cloud.folder.name}: {error}") from None
-        except torch.AcceleratorError as error:
-            reason = str(error).partition("\n")[0]
-            raise UserError(
-                f"layer {layer} of {self.cloud.folder.name}: the device stopped working "
-                f"({reason}); what is done is kept: run again when it is back, or on another one"
-            ) from None
+        except (RuntimeError, MemoryError) as error:
+            advice = _advice_on(error)
+            if advice is None:
+                raise
+            raise UserError(f"layer {layer} of {self.cloud.folder.name}: {advice}") from None
         search.save(found, self.growing, name)
 
     def _part(self, layer: int, start: int, stop: int) -> str:

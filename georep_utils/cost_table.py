@@ -7,8 +7,9 @@ beforehand:
 - `book/reference/runs.csv` states what the owners of models and data say of them: blocks, widths,
   parameters, samples, sizes of files;
 - the run files say how many neighbours are kept and how many networks are read;
-- `benchmarks/results` holds what `make bench` measured. Reading grows with samples, tokens and
-  parameters; a search with the square of the samples. Both are scaled up from there.
+- `benchmarks/results` holds what `make bench` and `make bench-gpu` measured. Reading grows with
+  samples, tokens and parameters; a search with the square of the samples. Both are scaled up from
+  there.
 
 The formulas of bytes are those of `cost`. Times of models that were not timed are estimates: they
 tell minutes from days, and no more.
@@ -41,6 +42,9 @@ TIMED = {
     "iGPT-S, 1024 tokens": (76_000_000, 1024),
 }
 DEVICES = {"cpu": "time on 2 cores", "cuda": "time on a GPU"}
+# In which files it stands. What was measured on a GPU has a file for each row.
+READING = {"cpu": "extract-cpu.json", "cuda": "cuda-igpt-s-*.json"}
+SEARCH = {"cpu": "neighbors-cpu.json", "cuda": "cuda-growth.json"}
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,20 @@ class Speed:
 
 def speed(device: str) -> Speed | None:
     """What was measured on "cpu" or "cuda"; None where it was not, or not all of it."""
-    reading = _rates(_rows(f"extract-{device}"))
-    search = _search_constants(_rows(f"neighbors-{device}"))
+    reading = _rates(_rows(READING[device]))
+    search = _search_constants(_rows(SEARCH[device]))
     if not reading or search is None:
         return None
     return Speed(reading, search)
 
 
-def _rows(name: str) -> list[dict]:
-    measured = io.read_json(RESULTS / f"{name}.json", {})
-    return measured.get("rows", [])
+def _rows(pattern: str) -> list[dict]:
+    """What the files of that name hold, without those of quick runs."""
+    rows: list[dict] = []
+    for path in io.find(RESULTS, pattern):
+        if not path.stem.endswith("-quick"):
+            rows += io.read_json(path, {}).get("rows", [])
+    return rows
 
 
 def _rates(rows: list[dict]) -> dict[int, float]:

@@ -29,6 +29,9 @@ run = "paper"  # | Name of the run.
 results = "benchmarks/results"  # | Folder of what `make bench` measured.
 lower = "book/results/bfloat16/text.csv"  # | Table of a text model in bfloat16.
 largest_n = 10000000  # at least 1 | Most points in the table of modelled times.
+rows_per_task = (
+    100000  # at least 1 | Points of a layer that are one task of chapter 03.
+)
 
 # %%
 from pathlib import Path
@@ -195,8 +198,9 @@ figures.growth(growth, "neighbours with ranks to 1024, on a processor; measured 
 # which is hundreds of times more than what was measured. How far such a step can be trusted shows
 # when each measured size is left out of the fit once: *from* and *to* are the least and the most
 # hours of these fits, and wider by the largest relative error of the model at a size that was left
-# out. A layer of up to 100,000 points is a single task of chapter 03. The rows of larger ones are
-# shared out, and each part computes its distances for itself: twice the products.
+# out. A layer of up to {glue:text}`rows-per-task:,` points is a single task of chapter 03. The rows
+# of larger ones are shared out, and each part computes its distances for itself: twice the
+# products.
 
 # %%
 everything = np.arange(len(seconds))
@@ -208,8 +212,9 @@ missed = np.abs((design * refits).sum(axis=1) / seconds - 1).max()
 sizes = np.array([90_000, 300_000, 1_281_167, 10_000_000])
 sizes = sizes[sizes <= largest_n].astype(float)
 wanted = terms(sizes, 512)
-wanted[sizes > 100_000, 0] *= 2
+wanted[sizes > rows_per_task, 0] *= 2
 hours = wanted @ np.vstack([constants, refits]).T / 3600
+glue("rows-per-task", rows_per_task, display=False)
 
 # %%
 table = pd.DataFrame(index=pd.Index([f"{n:,.0f}" for n in sizes], name="points"))

@@ -241,7 +241,14 @@ def test_blocks_of_rows_give_the_same_neighbours_and_a_search_goes_on(root, sour
             assert np.array_equal(found.neighbors(layer).indices, expected[layer])
 
 
-def test_a_device_that_disappears_during_a_search_costs_one_block(root, source, monkeypatch):
+LOST = [
+    torch.AcceleratorError("CUDA error: device lost\nCUDA kernel errors .."),
+    RuntimeError("CUDA error: device lost when calling `cublasSgemm(..)`"),
+]
+
+
+@pytest.mark.parametrize("error", LOST)
+def test_a_device_that_disappears_during_a_search_costs_one_block(root, source, monkeypatch, error):
     cloud = represent(source)
     real = clouds.search.nearest_neighbors
     done = []
@@ -249,13 +256,13 @@ def test_a_device_that_disappears_during_a_search_costs_one_block(root, source, 
     def search(points, *arguments, rows):
         if len(done) == 4:
             done.append("lost")
-            raise torch.AcceleratorError("CUDA error: device lost\nCUDA kernel errors ..")
+            raise error
         done.append(rows.start)
         return real(points, *arguments, rows=rows)
 
     monkeypatch.setattr(clouds.search, "nearest_neighbors", search)
     blocks = {"rows_per_task": 25, "progress": False}
-    with pytest.raises(UserError, match="layer 1 of .*CUDA error: device lost.; what is done is"):
+    with pytest.raises(UserError, match="layer 1 of .*CUDA error: device lost.*; what is done is"):
         clouds.find_neighbors(cloud, 5, 16, "cpu", **blocks)
     found = clouds.find_neighbors(cloud, 5, 16, "cpu", **blocks)
     assert len(done) == 3 * 3 + 1, "nothing is searched twice"
@@ -263,6 +270,20 @@ def test_a_device_that_disappears_during_a_search_costs_one_block(root, source, 
     for layer in cloud.layers:
         direct = nearest_neighbors(cloud[layer], 5, 16, "cpu")
         assert np.array_equal(found.neighbors(layer).indices, direct.indices)
+
+
+def test_a_search_without_memory_says_what_to_do(root, source, monkeypatch):
+    cloud = represent(source)
+
+    def search(points, *arguments, rows):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    monkeypatch.setattr(clouds.search, "nearest_neighbors", search)
+    with pytest.raises(
+        UserError, match="layer 0 of .* no memory left .*, or set device to cpu"
+    ) as found:
+        clouds.find_neighbors(cloud, 5, 16, "cpu", progress=False)
+    assert "\n" not in str(found.value)
 
 
 def test_neighbours_that_were_never_searched_are_an_error(root, source):

@@ -86,6 +86,34 @@ def test_a_device_that_was_not_measured_has_no_time(monkeypatch, tmp_path):
     assert set(row.index).isdisjoint(cost_table.DEVICES.values())
 
 
+def test_a_gpu_has_a_time_from_the_files_of_its_rows(monkeypatch, tmp_path):
+    monkeypatch.setattr(cost_table, "RESULTS", tmp_path)
+    shape = "iGPT-S, 1024 tokens"
+    reading = {"shape": shape, "dtype": "float32", "n": 512, "ours_seconds": 4.0}
+    slower = reading | {"ours_seconds": 8.0}
+    coarser = reading | {"dtype": "bfloat16", "ours_seconds": 1.0}
+    io.write_json(tmp_path / "cuda-igpt-s-float32.json", {"rows": [slower, reading]})
+    io.write_json(tmp_path / "cuda-igpt-s-bfloat16.json", {"rows": [coarser]})
+    assert cost_table.speed("cuda") is None
+    sizes = [(10_000, 128), (20_000, 512), (40_000, 256)]
+    growth = [
+        {"what": "growth", "n": n, "d": d, "ours_seconds": 1e-13 * n**2 * d} for n, d in sizes
+    ]
+    io.write_json(tmp_path / "cuda-growth.json", {"rows": growth})
+    speed = cost_table.speed("cuda")
+    assert speed.reading_seconds(512, 1024, 76_000_000) == pytest.approx(4)
+    assert speed.search_seconds(90_000, 512, 90_000) == pytest.approx(1e-13 * 90_000**2 * 512)
+    row = cost_table.table({"igpt-mini": parameters("igpt-mini")}).iloc[0]
+    assert row[cost_table.DEVICES["cuda"]]
+
+
+def test_a_quick_run_on_a_gpu_is_no_measurement(monkeypatch, tmp_path):
+    monkeypatch.setattr(cost_table, "RESULTS", tmp_path)
+    made_up = {"shape": "iGPT-S, 1024 tokens", "dtype": "float32", "n": 1, "ours_seconds": 1.0}
+    io.write_json(tmp_path / "cuda-igpt-s-float32-quick.json", {"rows": [made_up]})
+    assert not cost_table._rows(cost_table.READING["cuda"])
+
+
 def test_times_grow_as_the_arithmetic_does():
     speed = cost_table.speed("cpu")
     assert speed.reading_seconds(2000, 1024, 76_000_000) == pytest.approx(

@@ -315,6 +315,17 @@ def test_bfloat16_stays_near_float32(tokens):
         assert 0 < (a - b).norm() / a.norm() < 0.03
 
 
+def test_a_mean_in_bfloat16_is_summed_in_float32_without_a_copy_of_the_state():
+    torch.manual_seed(0)
+    state = (100 + torch.randn(2, 4096, 64)).bfloat16()
+    model = from_tensorflow(dtype="bfloat16")
+    with torch.profiler.profile(profile_memory=True) as profile:
+        pooled = model._pool(state)
+    assert pooled.dtype == torch.float32
+    assert (pooled - state.double().mean(1)).abs().max() < 1e-3
+    assert max(event.cpu_memory_usage for event in profile.events()) < state.nbytes / 4
+
+
 # ---------------------------------------------------------------------------------------- bad input
 
 

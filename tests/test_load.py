@@ -373,8 +373,9 @@ def changed_code(tmp_path, monkeypatch):
     return append
 
 
-OF_IMAGEGPT = ["models/imagegpt.py", "models/tf_checkpoint.py", "precision.py"]
-OF_HUGGINGFACE = ["models/huggingface.py", "models/hooks.py", "models/hub_files.py", "precision.py"]
+OF_BOTH = ["models/pooling.py", "precision.py"]
+OF_IMAGEGPT = ["models/imagegpt.py", "models/tf_checkpoint.py", *OF_BOTH]
+OF_HUGGINGFACE = ["models/huggingface.py", "models/hooks.py", "models/hub_files.py", *OF_BOTH]
 
 
 @pytest.mark.parametrize("module", sorted({*OF_IMAGEGPT, *OF_HUGGINGFACE, "models/load.py"}))

@@ -37,18 +37,18 @@ def test_batches_of_the_loop_keep_the_order_of_the_data(script, tmp_path, monkey
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_a_row_says_what_was_timed_and_its_floor(script, tmp_path):
+def test_a_row_says_what_was_timed_and_its_floor(script, tmp_path, monkeypatch):
     folder = str(build("llama", tmp_path))
     data = Dataset("some", "text", 3 * TEXTS)
-    rates = {
-        "float32": {"operations_per_second": 1e11},
-        "bfloat16": {"operations_per_second": 4e11},
-    }
-    row, lower = script.timed("small", folder, data, script.text_loop, 1, rates)
+    timing = importlib.import_module("timing")
+    rates = {"float32": timing.Rates(1e11, 1e10), "bfloat16": timing.Rates(4e11, 1e10)}
+    monkeypatch.setattr(timing, "peak_rates", lambda device, dtype: rates[dtype])
+    row, lower = script.timed("small", folder, data, script.text_loop, 1, tuple(rates))
     # A block: queries and output, keys and values of one head for two, three matrices of the MLP.
     n_weights = 3 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 32 * 64)
     n_tokens = int(models.load(folder).lengths(data.inputs).sum())
     assert (row["n"], row["unit"], row["tokens"]) == (12, "texts", n_tokens)
     assert row["floor_seconds"] == pytest.approx(2 * n_weights * n_tokens / 1e11)
     assert (row["dtype"], lower["dtype"]) == ("float32", "bfloat16")
+    assert lower["operations_per_second"] == 4e11 and lower["floor"] == "arithmetic"
     assert lower["floor_seconds"] == pytest.approx(row["floor_seconds"] / 4)

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from georep_utils.io import UserError, open_image
-from georep_utils.models import hub_files
+from georep_utils.models import hub_files, pooling
 from georep_utils.models.hooks import (
     HookPoint,
     KeptHooks,
@@ -291,27 +291,20 @@ def n_patches(config, size: tuple[int, int]) -> int:
     return (size[0] // height) * (size[1] // width)
 
 
-def pool_state(state: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sums of a state over each sample's tokens, in float32.
+def pool_state(state: Tensor, weights: Tensor, pool: str = "mean") -> Tensor:
+    """What becomes of a state at one hook point: (batch, width) float32.
 
     Parameters
     ----------
     state
         (batch, T, width); some networks pass (batch x tokens, width) through their normalisations.
     weights
-        (batch, T) float32. Those of a sample are equal where they are not 0.
-
-    Returns
-    -------
-    (batch, width) float32. No copy of the whole state is made in float32.
+        (batch, T) float32. For a pool other than "mean", those of a sample are a single 1.
     """
     state = state.reshape(*weights.shape, -1)
-    if state.dtype == torch.float32:
-        # As a product of matrices, because `state * weights` would be as large as the state.
-        return torch.bmm(weights[:, None], state)[:, 0]
-    # Zeros and ones don't round in any type; sums need float32, whatever the network computes in.
-    counted = (weights > 0).to(state.dtype)
-    return (state * counted[..., None]).sum(1, dtype=torch.float32) * weights.amax(1)[:, None]
+    if pool == "mean":
+        return pooling.weighted_sum(state, weights)
+    return pooling.chosen_token(state, weights)
 
 
 def position_limit(net: nn.Module) -> int | None:
@@ -385,7 +378,7 @@ class HFModel:
 
         # A state is pooled as it passes, so that memory never holds those of all layers.
         def keep(layer: int, values) -> None:
-            pooled[layer] = pool_state(first_tensor(values), weights)
+            pooled[layer] = pool_state(first_tensor(values), weights, self.pool)
 
         with (
             torch.inference_mode(),

@@ -40,7 +40,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from georep_utils.io import UserError
-from georep_utils.models import hub_files, tf_checkpoint
+from georep_utils.models import hub_files, pooling, tf_checkpoint
 from georep_utils.precision import Linear, linear, precision_of_call
 
 # Blocks, width and heads of OpenAI's models; each has 512 colours and 32 x 32 positions.
@@ -718,7 +718,10 @@ class ImageGPTModel:
         return [fold(block) for block in self.net.blocks]
 
     def _pool(self, state: Tensor) -> Tensor:
-        # Sums over a thousand tokens need float32, whatever the network computes in.
+        # Sums over a thousand tokens need float32, whatever the network computes in. On a CPU,
+        # PyTorch copies a state to add it up in another type than its own.
+        if self.pool == "mean" and state.device.type == "cpu" and state.dtype == torch.bfloat16:
+            return pooling.mean(state)
         if self.pool == "mean":
             return state.mean(1, dtype=torch.float32)
         return state[:, -1].float()

@@ -47,6 +47,7 @@ SAID = ("title", "weights_note")
 # The modules that decide the arrays.
 IMAGEGPT_CODE = (
     "georep_utils.models.imagegpt",
+    "georep_utils.models.pooling",
     "georep_utils.models.tf_checkpoint",
     "georep_utils.precision",
 )
@@ -55,6 +56,7 @@ HUGGINGFACE_CODE = (
     "georep_utils.models.hooks",
     "georep_utils.models.hub_files",
     "georep_utils.models.huggingface",
+    "georep_utils.models.pooling",
     "georep_utils.precision",
 )
 
