@@ -292,7 +292,7 @@ def main() -> None:
         rows += against_transformers(comparison, device, dtypes, options.repeats)
     for dtype in ("tf32", "bfloat16") if gpu else ("bfloat16",):
         rows += effect_of_dtype(dtype, device, n_per_class=10 if options.quick else 500)
-    for n in (200, 400) if options.quick else (1000, 5000):
+    for n in (100, 200, 400) if options.quick else (1000, 2500, 5000):
         rows.append(peak_memory(n))
     save(options, f"extract-{device.type}", facts | {"rows": rows})
 

@@ -158,8 +158,8 @@ for name, cloud in found.items():
     tables[name] = table.assign(checkpoint=name, n_samples=n)
 
 # %% [markdown]
-# And the input itself, before any network, read in the same way: what it reaches needs no training
-# to explain it.
+# And the input itself, before any network, read in the same way, with errors over the subsets: what
+# it reaches needs no training to explain it.
 
 # %%
 last_source = source_of(list(checkpoints.values())[-1])
@@ -177,12 +177,12 @@ of_input.set_index("baseline")[["id", "id_err", "label_overlap"]].round(3)
 # %% [markdown]
 # ### Errors that layers and checkpoints share
 #
-# The error over a few subsets is itself uncertain by a third, and it says nothing of differences.
-# All layers of all checkpoints are made of the same samples: what is odd in the sample moves them
-# together. So each layer is read again in both halves of 19 balanced divisions of the samples
-# {cite}`shao1989`, in the same halves at every layer and checkpoint. Half of the difference between
-# two halves has the size of the error of the whole, and what two layers have in common goes when
-# their halves are subtracted.
+# The error over four subsets is itself uncertain by four tenths, and it says nothing of
+# differences. All layers of all checkpoints are made of the same samples: what is odd in the sample
+# moves them together. So each layer is read again in both halves of 19 balanced divisions of the
+# samples {cite}`shao1989`, in the same halves at every layer and checkpoint. Half of the difference
+# between two halves has the size of the error of the whole, and what two layers have in common goes
+# when their halves are subtracted.
 
 # %%
 groups = overlap_errors.deal(n, data.labels)
@@ -209,8 +209,8 @@ refused = [joint.why for joint in halves.values() if joint.halves is None]
 io.note_facts(joint_errors=not refused)
 
 # %% [markdown] tags=["not-joint_errors"]
-# This run has too few samples for it ({glue:text}`halves-refused`). Its errors are those over the
-# subsets, and layers and checkpoints have to count as independent.
+# This run has too few samples for it ({glue:text}`halves-refused`). The errors of its dimensions
+# are those over the subsets. Checkpoints count as independent, and for the tops layers do, too.
 
 # %% tags=["not-joint_errors", "hide-input"]
 glue("halves-refused", refused[0], display=False)
@@ -220,9 +220,28 @@ for name, table in tables.items():
     measured = table.id.notna()
     table.loc[measured, "id_err"] = resampling.jackknife(halves[name].halves)[0]
 
+# %% [markdown] tags=["only-labels"]
+# The overlaps with labels have errors from the same halves. Where these can't be had, the error is
+# what a mean of $N$ independent shares can have at most, $\sqrt{\chi (1 - \chi) / N}$.
+
+# %% tags=["only-labels"]
+overlap_of_halves = partial(
+    resampling.label_overlap_replicates, labels=data.labels, groups=groups, k=label_k
+)
+overlap_halves = {}
+for name, table in tables.items():
+    measured = table.id.notna()
+    near = map(found[name].neighbors, table.layer[measured])
+    joint = overlap_errors.attempt_over_layers(near, overlap_of_halves)
+    errors = overlap_error(table.label_overlap[measured], n)
+    if joint.halves is not None:
+        errors = resampling.jackknife(joint.halves)[0]
+    table.loc[measured, "label_overlap_err"] = errors
+    overlap_halves[name] = joint
+
 # %% tags=["hide-input"]
-columns = ["checkpoint", "layer", "depth", "id", "id_err", "label_overlap", "n_samples"]
-dynamics = pd.concat(tables.values())[columns]
+columns = "checkpoint layer depth id id_err label_overlap label_overlap_err n_samples"
+dynamics = pd.concat(tables.values()).reindex(columns=columns.split())
 io.write_table(paths.results / "training_dynamics.csv", dynamics)
 for row in dynamics[dynamics.id.isna()].itertuples():
     print(f"{row.checkpoint}: layer {row.layer} is mostly copies and is left out")
@@ -233,7 +252,7 @@ for row in dynamics[dynamics.id.isna()].itertuples():
 # still, in ImageGPT, a second peak. In {numref}`{{run}}-fig-dynamics`, look first at the *height*
 # of the curves and then at their *shape*; the two need not change together, nor at the same time.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-dynamics", "caption": "The paper's Fig. 3, for this run: intrinsic dimension and, where there are labels, label overlap against relative depth, from the first checkpoint (dark) to the last one (bright). Dotted, at no depth: what the input itself reaches."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth, a curve a checkpoint"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-dynamics", "caption": "The paper's Fig. 3, for this run: intrinsic dimension and, where there are labels, label overlap against relative depth, from the first checkpoint (dark) to the last one (bright). Bands are one standard error. Dotted, at no depth: what the input itself reaches."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth, a curve a checkpoint"}}
 samples = f"{data.name}, N = {n:,}"
 called = load.without_place(model)
 note = f"{run}: {called}, {samples}; TwoNN, N/n = {decimation}; measured here"
@@ -252,34 +271,30 @@ blocks = dynamics[dynamics.depth <= 1].dropna(subset="id")
 blocks = blocks.groupby("checkpoint", sort=False)
 summary = blocks.id.agg(mean_id="mean", lowest_id="min", highest_id="max")
 
-# %% tags=["hide-input"]
-of_blocks = {name: None for name in found}
-if not refused:
-    of_blocks = {name: halves[name].halves[..., : len(t)] for name, t in blocks}
+
+# %%
+def of_blocks(joint, table):
+    """The replicates of the layers in a table, which are the first ones; None without any."""
+    return None if joint.halves is None else joint.halves[..., : len(table)]
+
 
 # %%
 tops = {
-    name: advice.top_range(t.depth, t.id, t.id_err, of_blocks[name])
+    name: advice.top_range(t.depth, t.id, t.id_err, of_blocks(halves[name], t))
     for name, t in blocks
 }
 top = pd.DataFrame.from_dict(tops, "index", columns=["top_from", "top_to"])
 summary = summary.join(top)
 
 # %% [markdown] tags=["only-labels"]
-# The same for the overlap with labels, with errors from the same halves. Where they can't be had,
-# the error is what a mean of $N$ independent shares can have at most, $\sqrt{\chi (1 - \chi) / N}$.
+# The same for the overlap with labels:
 
 # %% tags=["only-labels"]
-overlap_of_halves = partial(
-    resampling.label_overlap_replicates, labels=data.labels, groups=groups, k=label_k
-)
 summary["best_overlap"] = blocks.label_overlap.max()
 tops = {}
-for name, table in blocks:
-    near = [found[name].neighbors(layer) for layer in table.layer]
-    again = overlap_errors.attempt_over_layers(near, overlap_of_halves).halves
-    errors = overlap_error(table.label_overlap, n)
-    tops[name] = advice.top_range(table.depth, table.label_overlap, errors, again)
+for name, t in blocks:
+    again = of_blocks(overlap_halves[name], t)
+    tops[name] = advice.top_range(t.depth, t.label_overlap, t.label_overlap_err, again)
 best = pd.DataFrame.from_dict(tops, "index", columns=["best_from", "best_to"])
 summary = summary.join(best)
 
@@ -295,6 +310,8 @@ for name, cloud in found.items():
 
 # %% [markdown]
 # One column a checkpoint. Depths are relative: 0 is the input of the first block, 1 the final norm.
+# *Top* is where the dimension is highest, *best* where the overlap is: from the first to the last
+# layer of the best set. Layers between them may be lower.
 
 # %%
 summary.round(2).T
@@ -316,7 +333,7 @@ change = last.mean_id - first.mean_id
 # The error of the change is read in the halves, too: both checkpoints have read the same ones.
 
 # %% tags=["only-joint_errors"]
-means = {name: of_blocks[name].mean(axis=2) for name in ends}
+means = {name: of_blocks(halves[name], t).mean(axis=2) for name, t in blocks}
 error, _ = resampling.jackknife(means[ends[-1]] - means[ends[0]])
 
 # %% [markdown] tags=["not-joint_errors"]
@@ -327,11 +344,14 @@ error, _ = resampling.jackknife(means[ends[-1]] - means[ends[0]])
 # %% tags=["not-joint_errors"]
 error = np.hypot(*blocks.id_err.mean()[ends])
 
-# %% tags=["hide-input"]
+# %%
 verdict = "lower" if change < 0 else "higher"
+if abs(change) <= 2 * error:
+    verdict = "not told from that of the first"
+
+# %% tags=["hide-input"]
 glue("change", float(change), display=False)
 glue("change-error", float(error), display=False)
-verdict = verdict if abs(change) > 2 * error else "not told from that of the first"
 glue("change-verdict", verdict, display=False)
 glue("moved", "yes" if moved else "no", display=False)
 glue("lowest-mean", float(summary.mean_id.min()), display=False)
@@ -365,10 +385,10 @@ glue("last-overlap", float(last.best_overlap), display=False)
 #
 # One training is one training. Another one, from other random weights and with the images in
 # another order, comes to other weights, and perhaps at another profile. What all trainings have in
-# common can be explained; what only one of them has is an accident. {glue:text}`n-trainings`
-# networks were trained in the same way from different seeds, and read the same samples. They are
-# compared at the checkpoints that all of them have; of later ones nothing is said.
-# {ref}`train-mini-igpt` makes such a training, with another `seed`.
+# common may belong to the task and the network; what only one of them has may be an accident of it.
+# {glue:text}`n-trainings` networks were trained in the same way from different seeds, and read the
+# same samples. They are compared at the checkpoints that all of them have; of later ones nothing is
+# said. {ref}`train-mini-igpt` makes such a training, with another `seed`.
 
 # %% tags=["only-trainings"]
 trainings = pd.concat(
@@ -384,7 +404,7 @@ note = f"{named}; TwoNN, N/n = {decimation}; measured here"
 figures.trainings(common, label_k, note)
 
 # %% [markdown] tags=["only-trainings"]
-# In numbers, without the output: the mean over the layers, lowest and highest of the trainings; and
+# In numbers, without the logits: the mean over the layers, lowest and highest of the trainings; and
 # how far a layer of one training lies from the mean of all (the standard deviation over trainings,
 # its root mean square over the layers).
 
@@ -418,8 +438,9 @@ io.note_facts(
 #
 # - The *height* of the dimension: over layers 0 to $L$ its mean is {glue:text}`first-mean_id:.2f`
 #   in the first checkpoint and {glue:text}`last-mean_id:.2f` in the last. That is a difference of
-#   {glue:text}`change:+.2f`, with a standard error of {glue:text}`change-error:.2f`. By the
-#   threshold of two errors the dimension of the last checkpoint is: {glue:text}`change-verdict`.
+#   {glue:text}`change:+.2f`, with a standard error of {glue:text}`change-error:.2f` over samples,
+#   for these two networks; other random weights are not in it. By the threshold of two errors the
+#   dimension of the last checkpoint is: {glue:text}`change-verdict`.
 # - On the way: the lowest mean of all checkpoints is {glue:text}`lowest-mean:.2f`, at checkpoint
 #   *{glue:text}`lowest-at`*.
 # - How much the layers differ: in the first checkpoint the dimension lies between
@@ -444,9 +465,10 @@ io.note_facts(
 #   by {glue:text}`common-change:+.2f`.
 
 # %% [markdown] tags=["only-trainings", "only-tops_meet"]
-# - Layers that can't be told from the highest one, in any of the trainings, lie from relative depth
-#   {glue:text}`tops-from:.2f` to {glue:text}`tops-to:.2f`: a top there is common to all of them.
+# - In each training the highest layer lies in a range of depths, if the errors of layers count as
+#   independent. The ranges have {glue:text}`tops-from:.2f` to {glue:text}`tops-to:.2f` in common,
+#   so that no difference between the trainings in the place of the top is shown.
 
 # %% [markdown] tags=["only-trainings", "not-tops_meet"]
-# - No relative depth is among those of the highest layers in all of the trainings: where the top
-#   lies is an accident.
+# - In each training the highest layer lies in a range of depths. These ranges have no depth in
+#   common: the place of the top differs between trainings by more than the errors allow.

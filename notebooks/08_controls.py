@@ -102,9 +102,11 @@ PROMINENCE = 0.05  # of semantic_layer: the smallest relative difference that co
 #
 # A cloud is treated as a network of one layer would be: its neighbours are found, the dimension is
 # estimated at many scales, and each rule picks the scale at which it reads. Three rules have a
-# fixed scale. `auto` takes the scale where the dimension depends least on it, and gives the reading
-# a {term}`certificate` if two tests agree that it is within a tenth of the truth: the curve must be
-# flat enough over two octaves to either side, while distances at least double, and the distance
+# fixed scale: `paper_text` is TwoNN on one point in 4, `igpt_release` TwoNN on one in 32, and
+# `gride_small_k` the mean of Gride at the neighbours 2 and 4, and 4 and 8. `auto` takes the scale
+# where the dimension depends least on it, and gives the reading a {term}`certificate`, a claim to
+# be within a tenth of the truth, if it passes two tests. The curve must be flat enough while the
+# scale is halved twice and doubled twice, over which distances at least double; and the distance
 # ratios must follow the law that one dimension and a constant density would give them.
 
 
@@ -129,8 +131,8 @@ def read(X, near=None):
 
 # %% [markdown]
 # Spheres are easy cases. Two of them, rotated into twenty coordinates, and what is read. The last
-# row is another question than whether the reading is right: it says whether the curve proves it,
-# which takes more points the higher the dimension.
+# row is another question than whether the reading is right: it says whether the curve is flat
+# enough for a certificate, which takes more points the higher the dimension.
 
 # %%
 spheres = {f"sphere of dimension {d}": read(synthetic.sphere(n, d, 20)) for d in (2, 4)}
@@ -203,8 +205,8 @@ embedded.round(2)
 # With noise it is not. Independent noise of deviation $\sigma$ in each of $D$ features moves a
 # point by about $\sigma\sqrt{D}$. So the same small $\sigma$ makes a cloud of $D$ dimensions around
 # every point, which grows with the number of features. Once it is nearly as large as the distance
-# between neighbours, an estimate counts directions of noise. Here is a ball of
-# {glue:text}`noisy-truth` dimensions.
+# between neighbours, an estimate counts directions of noise. Here is a ball of radius 1 and of
+# {glue:text}`noisy-truth` dimensions, with $\sigma$ = {glue:text}`ambient-noise`.
 
 
 # %%
@@ -283,8 +285,8 @@ for name, (truth, X) in clouds.items():
 manifolds = pd.DataFrame(rows).T.infer_objects()
 
 # %% [markdown]
-# Values outside the tolerance are bold and red. `auto` promises to be within it wherever it
-# certifies; elsewhere its number is only the reading at some scale, like everybody's.
+# Values outside the tolerance are bold and red. Where *certified* is False, `auto` promises
+# nothing, and its number is only the reading at some scale, like everybody's.
 
 # %%
 estimators = [*RULES, "TwoNN", "MLE", "lPCA"]
@@ -318,11 +320,11 @@ wrong.sum().rename(f"wrong, of {len(wrong)}").to_frame().T
 # A handful of clouds prove little. `benchmarks/validate_scale.py` reads many more, and its tables
 # come with the book. The thresholds of `auto` were set on some families of clouds (design), and its
 # certificates are counted on others (validation), which were listed before: Beta and Student
-# densities, random layers of tanh units in 100 to 1,000 dimensions, all with and without noise,
-# mixtures of two dimensions, spectra that fall as a power, and the 24 benchmark manifolds of
-# scikit-dimension. Clouds have 1,000 to 10,000 points. A certificate counts as wrong if the reading
-# is off by more than the tolerance. For a mixture every certificate is wrong, because there is no
-# one dimension to certify.
+# densities, random layers of tanh units in 100 to 1,000 dimensions (*embedded*), all with and
+# without noise, mixtures of two dimensions, spectra that fall as a power, and the 24 benchmark
+# manifolds of scikit-dimension. Clouds have 1,000 to 10,000 points. A certificate counts as wrong
+# if the reading is off by more than the tolerance. For a mixture every certificate is wrong,
+# because there is no one dimension to certify.
 
 # %%
 many = io.read_table(Path(certificates) / "clouds.csv")
@@ -351,9 +353,10 @@ sets.style.format("{:.2%}", subset=["from", "to", "below"])
 # %% [markdown]
 # Whether that shows the aim of {glue:text}`aim:.0%` at most is a plain question: is the bound below
 # it? {glue:text}`aim-shown`. Without a single error it takes {glue:text}`certificates-needed`
-# certificates to show that, and the table has {glue:text}`n-certified`. Most of them are of low
-# dimension, so the share is that of such a mixture of clouds and no property of the rule alone. The
-# wrong ones themselves, or an empty table:
+# certificates to show that, and the table has {glue:text}`n-certified`. All right ones are of
+# dimension {glue:text}`highest-right:.0f` or less, and many are of clouds of one kind, which count
+# as independent here: the share is that of such a mixture of clouds and no property of the rule
+# alone. The wrong ones themselves, or an empty table:
 
 # %%
 many[many.wrong][["cloud", "points", "dimension", "scale", "id"]]
@@ -378,6 +381,9 @@ def power(table, by):
 
 # %%
 power(many, "family").style.format("{:.0%}", subset="power", na_rep="–")
+
+# %% [markdown]
+# The same by dimension, up to 12:
 
 # %%
 few = many.dimension <= 12
@@ -498,8 +504,8 @@ changes.style.format("{:+.0%}")
 
 # %% [markdown]
 # On the torus every point has six directions, whatever the distance to its neighbours. In the
-# narrowing Gaussian there is no such number: an estimate counts the directions that are wider than
-# the distance at which it looks, and thinning the cloud lets it see fewer of them. The test is
+# narrowing Gaussian there is no such number: the further an estimate looks, the fewer of the
+# narrow directions it can still see, and thinning the cloud makes it look further. The test is
 # whether the estimate of `paper_text` changes by less than the tolerance on the torus, and by more
 # than the tolerance in the Gaussian, with a quarter of the points.
 
@@ -516,7 +522,8 @@ told_apart = abs(torus.paper_text) < tolerance < abs(narrow.paper_text)
 # estimates with the error that each of them reported. The ratio should be 1. Below it, noise is
 # taken for a finding; above it, findings are taken for noise.
 #
-# Four forms of error are tried on each of the three statistics of this book:
+# Four forms of error are tried on the three statistics of this book (the third form on two of
+# them):
 #
 # - *textbook*: the terms of the estimate count as independent, as in $d/\sqrt{N}$ for TwoNN and
 #   $\sqrt{p(1-p)/N}$ for an overlap. But points share neighbours;
@@ -604,11 +611,11 @@ false.pivot(index="noise", columns="layers", values=["found", "upper"]).round(3)
 # %% [markdown]
 # Errors are seldom known. Where they come from balanced halves, or from the scatter between
 # neighbouring layers of the same profile, findings must stay as rare. Here the draws are fewer, and
-# a single row leaves an upper limit that may lie above $\alpha$; all of them together are in
-# the last row.
+# a single shape leaves an upper limit that may lie above $\alpha$. So the table adds up all shapes,
+# and its last row both kinds of error.
 
 # %%
-estimated = empty[empty.errors != "known"]
+estimated = empty[empty.errors != "known"].replace({"errors": {"jackknife": "halves"}})
 together = estimated.groupby("errors")[["draws", "findings"]].sum().astype(int)
 together.loc["both"] = together.sum()
 left = together.draws - together.findings
@@ -709,13 +716,13 @@ limits.style.format("{:.0%}")
 #
 # The book correlates the ranks of two curves over the layers of a network, of ID and label overlap
 # above all. Both are smooth, and two smooth curves are often alike, or opposed, without having
-# anything to do with each other: seven layers of two humps may be nothing but a rise and a fall.
+# anything to do with each other: a rise and a fall resemble any other rise and fall.
 # The interval counts how many independent layers a pair is worth {cite}`bartlett1935`, and below
 # {glue:text}`least-effective:.1f` it is all of -1 to 1: *not testable*.
 # `benchmarks/relation_coverage.py` draws pairs of independent curves and counts how often the
-# interval holds zero. It should do so in 95 of 100 pairs. *Smooth* and *rough* curves are alike
-# over so many layers, without kinks and with them; a *hump* is a single one, of any place and
-# width:
+# interval holds zero. It should do so in 95 of 100 pairs. A curve named *smooth, 3 layers* has
+# values that resemble each other over three layers; *rough* ones do so, too, but have kinks. A
+# *hump* is one rise and one fall, at any place and of any width:
 
 # %%
 pairs = io.read_table(coverage)
@@ -760,11 +767,11 @@ formats = {"p_value": "{:.4f}", "visible": "{:.0%}"}
 choices[columns].fillna("").style.format(formats, escape="html")
 
 # %% [markdown]
-# *Low* and *high* are the confidence set: layers outside it are not the minimum, layers inside
-# can't be told from it. *P value* is the least $\alpha$ at which something would be reported.
-# *Visible* is the smallest difference between two groups of layers that this profile's scatter
-# would show; where it is large, "none" means that the profile is too uncertain, not that it has no
-# such layer.
+# *Low* and *high* are the ends of the confidence set: layers outside it can be told from the
+# minimum, with an error of $\alpha$, and layers inside it can't. *P value* is the least $\alpha$ at
+# which something would be reported. *Visible* is the smallest difference between two groups of
+# layers that this profile's scatter would show; where it is large, "none" means that the profile is
+# too uncertain, not that it has no such layer.
 #
 # The rule has one number that is a matter of taste: the prominence, the smallest relative
 # difference that counts. What another one would have said, with the confidence set:
@@ -807,11 +814,15 @@ numbers = {
     "width-change": (embedded.max() / embedded.min() - 1).max(),
     "embedded-truth": embedded_dimension,
     "noisy-truth": noisy_dimension,
+    "ambient-noise": ambient_noise,
     "noisy-narrow": noisy["with noise"].iloc[0],
     "noisy-wide": noisy["with noise"].iloc[-1],
     "n-manifolds": len(manifolds),
     "manifold-certified": manifolds.certified.sum(),
-    "manifold-right": (manifolds.certified.astype(bool) & ~wrong.auto).sum(),
+    "manifold-right": (~wrong.auto).sum(),
+    "n-standard": len(standard),
+    "standard-auto": standard_counts["auto"],
+    "standard-twonn": standard_counts["TwoNN, all points"],
     "n-many": len(many),
     "n-certified": sets.loc["validation", "certificates"],
     "n-wrong": sets.loc["validation", "wrong"],
@@ -854,6 +865,11 @@ numbers |= {
     "layers-many": pairs.layers.max(),
     "prominence": PROMINENCE,
     "error": error,
+    "deepest": depths[-1],
+    "deepest-seen": seen.iloc[-1].min(),
+    "shallowest": depths[0],
+    "shallowest-seen": seen.iloc[0].max(),
+    "plateau-seen": max(levels),
     "version": VERSION,
     "n-published": len(choices),
     "n-chosen": (choices.kind != "none").sum(),
@@ -867,7 +883,8 @@ for name, value in numbers.items():
 #
 # - **Height is not to be trusted in high dimension.** Balls of dimension {glue:text}`largest-ball`
 #   are read as {glue:text}`ball-low:.0%` to {glue:text}`ball-high:.0%` of their dimension,
-#   depending on the rule. On clouds with a boundary an estimate that large is a lower bound.
+#   depending on the rule. On flat clouds without noise, estimates are too low in high dimension;
+#   with noise or curvature they can err on either side.
 # - **Is a ball of larger dimension read as larger by every rule?** {glue:text}`order-kept`, on the
 #   mean of its clouds. Balls of the same dimension scatter by {glue:text}`spread-text:.1%` at most
 #   under `paper_text` and by {glue:text}`spread-release:.1%` under `igpt_release`, which keeps
@@ -881,18 +898,22 @@ for name, value in numbers.items():
 #   {glue:text}`torus-distance:.0%` further away and `paper_text` changes by
 #   {glue:text}`torus-id:+.0%`; in the narrowing Gaussian {glue:text}`narrow-distance:.0%` and
 #   {glue:text}`narrow-id:+.0%`. Are distance and dimension told apart by the test above?
-#   {glue:text}`told-apart`. Where they are, an estimate does not follow the distance as such; but
-#   in a cloud whose directions fade one after the other there is no dimension to find, only one at
-#   a distance, and for such clouds the criticism holds.
+#   {glue:text}`told-apart`. Where they are, the estimate of this rule does not follow the distance
+#   as such. The table has the other rules: they read one cloud of each shape, some on few points,
+#   so that a change of theirs may be noise. In a cloud whose directions fade one after the other
+#   there is no dimension to find, only one at a distance; for such clouds the criticism holds.
 # - **Certificates of `auto`**: {glue:text}`n-wrong` of {glue:text}`n-certified` are wrong among
 #   {glue:text}`n-many:,` clouds of other families than it was made with; with 95 % confidence it is
-#   wrong in {glue:text}`wrong-bound:.2%` at most. Is the aim, {glue:text}`aim:.0%` at most, shown?
-#   {glue:text}`aim-shown`. The highest dimension that it certifies rightly is
-#   {glue:text}`highest-right:.0f`; of the {glue:text}`mixtures` mixtures of two large parts it
-#   certifies {glue:text}`mixtures-certified`, but a small part escapes it. Of the
-#   {glue:text}`n-manifolds` manifolds above it certifies {glue:text}`manifold-certified`
-#   ({glue:text}`manifold-right` rightly), and of {glue:text}`n-gaussians` full-rank Gaussians
-#   {glue:text}`gaussian-certified`.
+#   wrong in {glue:text}`wrong-bound:.2%` of its certificates at most, on such a mixture. Is the
+#   aim, {glue:text}`aim:.0%` at most, shown? {glue:text}`aim-shown`. The highest dimension that it
+#   certifies rightly is {glue:text}`highest-right:.0f`; of the {glue:text}`mixtures` mixtures of
+#   two large parts it certifies {glue:text}`mixtures-certified`, but a small part escapes it. Of
+#   the {glue:text}`n-manifolds` curved, noisy and bounded clouds it certifies
+#   {glue:text}`manifold-certified` and reads {glue:text}`manifold-right` within the tolerance; of
+#   {glue:text}`n-gaussians` full-rank Gaussians it certifies {glue:text}`gaussian-certified`.
+# - **`auto` against plain TwoNN**: of {glue:text}`n-standard` benchmark manifolds `auto` reads
+#   {glue:text}`standard-auto` within the tolerance, TwoNN on all points
+#   {glue:text}`standard-twonn`.
 # - **Error bars** from balanced halves are {glue:text}`halves-low:.2f` to
 #   {glue:text}`halves-high:.2f` times the true spread in eight of ten cases; the textbook's
 #   {glue:text}`textbook-low:.2f` to {glue:text}`textbook-high:.2f` times.
@@ -900,14 +921,15 @@ for name, value in numbers.items():
 #   one in {glue:text}`worst-false:.1%` of the draws, and in {glue:text}`false-findings` of
 #   {glue:text}`false-draws` draws altogether. Is the worst cell within the promised
 #   {glue:text}`alpha:.0%`? {glue:text}`below-alpha`. With errors of {glue:text}`error:.0%` on each
-#   ID only minima as deep as the table says are seen, and plateaus seldom: a profile that gets no
-#   layer may have one.
+#   ID a minimum of {glue:text}`deepest:.0%` is seen in {glue:text}`deepest-seen:.0%` of the draws
+#   or more, one of {glue:text}`shallowest:.0%` in {glue:text}`shallowest-seen:.0%` at most, and a
+#   plateau in {glue:text}`plateau-seen:.0%` at most: a profile that gets no layer may have one.
 # - **Errors that neighbours share**: of profiles with nothing to find, whose errors correlate at
 #   .9, a layer is found in {glue:text}`told:.1%` at most where the rule is told, and in up to
 #   {glue:text}`not-told:.1%` where it is not.
 # - **Correlations over layers**: the 95 % interval holds zero for at least
 #   {glue:text}`least-covered:.1%` of the pairs of independent curves, of {glue:text}`layers-few` to
-#   {glue:text}`layers-many` layers, whatever their smoothness.
+#   {glue:text}`layers-many` layers, at every smoothness that was tried.
 # - **Published profiles**: the rule names a layer in {glue:text}`n-chosen` of
 #   {glue:text}`n-published`, if errors of neighbouring layers are independent;
 #   {ref}`paper-report` says what is left if they are not. The largest move of a model's layer over

@@ -70,8 +70,9 @@ for name, result in measured.items():
 rows = pd.concat(parts, ignore_index=True)
 
 # %% [markdown]
-# The machines. *Load before* is that of other programs, an average over the minute before the
-# measurement began: where it lasts, at more than a few tenths a core, even ratios suffer.
+# The machines. *Load before* is the mean number of busy programs in the minute before a measurement
+# began, which may include the measurement before it. Other programs that go on running, at more
+# than a few tenths a core, disturb even ratios.
 
 # %%
 by_subject = rows.fillna({"repeats": 1}).groupby("subject", sort=False)
@@ -88,12 +89,16 @@ machines
 # what is kept. FAISS's flat index is exact too; a bare *matrix product*, block by block, is what
 # all of them are built on, and finds no neighbours. The other side of extraction is transformers'
 # own ImageGPT class with its eager attention; for other models it is the loop that one writes
-# first: batches of 32 in the order of the data, with all hidden states, in float32.
+# first: batches of 32 in the order of the data, with all hidden states. That side is always in
+# float32: where *what* says bfloat16, the row compares two precisions, and part of its ratio is the
+# precision.
 #
-# {numref}`{{run}}-fig-against` shows the ratios. The *floor* is the arithmetic at the rate of one
-# large matrix product (or the bytes at the bandwidth of one large copy, where that is longer), both
-# measured in the same session. *Floor / ours* is the share of our time that it accounts for: what
-# is left is all that a better method with the same arithmetic could save.
+# {numref}`{{run}}-fig-against` shows the ratios. The *floor* is the arithmetic at the rate of a
+# large matrix product (or the bytes at the bandwidth of a large copy, where that is longer). These
+# rates are measured in turn with the two sides of each comparison, since a machine that others use
+# changes its speed within minutes: the floor is that of the median rate. *Floor / ours* is the
+# share of our time that it accounts for: what is left is all that a better method with the same
+# arithmetic could save.
 
 # %%
 SHORT = {
@@ -140,7 +145,7 @@ table = against[list(columns)].rename(columns=columns).style.hide(axis="index")
 left = {"text-align": "left", "white-space": "normal", "min-width": "8rem"}
 table.format(precision=2, escape="html").set_properties(["what", "against"], **left)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-against", "caption": "How many times longer another way takes than ours: the median over repetitions, and their range. Points left of the dashed line are faster than ours; among these, a bare matrix product does not find neighbours at all."}, "image": {"alt": "Ratios of times with their ranges, one row a case, a panel for neighbours and one for extraction"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-against", "caption": "How many times longer another way takes than ours: the median over repetitions, and their range. Points left of the dashed line are faster than ours. A bare matrix product finds no neighbours."}, "image": {"alt": "Ratios of times with their ranges, one row a case, a panel for neighbours and one for extraction"}}
 drawn = against.rename(columns={"theirs_over_ours": "ratio"})
 drawn[["low", "high"]] = drawn.ratio_range.tolist()
 drawn["task"] = drawn.what + ", " + drawn.device
@@ -150,7 +155,9 @@ figures.speed_ratios(drawn, "; ".join(machines.processor.unique()) + "; measured
 # The same, as the range over the cases of each way:
 
 # %%
-ratios = against.groupby(["what", "device", "other"], sort=False).theirs_over_ours
+against["precision"] = against.dtype.fillna("float32")
+by_way = ["what", "device", "precision", "other"]
+ratios = against.groupby(by_way, sort=False).theirs_over_ours
 ratios.agg(["min", "max", "size"]).rename(columns={"size": "cases"}).round(2)
 
 # %% [markdown]
@@ -233,7 +240,7 @@ table
 
 # %% [markdown]
 # Rows of the result are independent of each other, so that workers can share them
-# ({ref}`scaling-out`). What two of them gain, cluster and models being ready, both clusters on this
+# ({ref}`scaling-out`). What two of them gain, cluster and models being ready, both clusters on one
 # machine:
 
 # %%
@@ -249,11 +256,12 @@ counts.join(workers[list(columns)].rename(columns=columns).round(2))
 # %% [markdown]
 # ## Lower precision
 #
-# bfloat16 keeps 8 bits of a number; TF32 keeps 11, in matrix products alone. Means over a sequence,
-# and everything after extraction, stay in float32. The bundled model reads the same images in both;
-# what counts is what changes in the results, and whether that is less than what another sample of
-# images would change ({numref}`{{run}}-fig-dtype`): the relative standard error of a dimension is
-# at least $1/\sqrt{N}$, the standard error of an overlap $p$ at most $\sqrt{p(1-p)/N}$.
+# bfloat16 keeps 8 significant bits of a number; TF32 keeps 11, in matrix products alone. Means over
+# a sequence, and everything after extraction, stay in float32. The bundled model reads the same
+# images in both; what counts is what changes in the results, and whether that is less than what
+# another sample of images would change ({numref}`{{run}}-fig-dtype`): the relative standard error
+# of a dimension is at least $1/\sqrt{N}$, the standard error of an overlap $p$ at most
+# $\sqrt{p(1-p)/N}$.
 
 # %%
 effect = rows[rows.what == "effect of dtype"].copy()
@@ -266,13 +274,13 @@ p = effect.label_overlap_float32
 effect["id_error"] = effect.n**-0.5
 effect["overlap_error"] = np.sqrt(p * (1 - p) / effect.n)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-dtype", "caption": "Lower precision against float32, layer by layer of the bundled model: relative change of the intrinsic dimension, and change of the label overlap. The grey band is the standard error of each: changes well inside it can't be seen in the results."}, "image": {"alt": "Two panels against relative depth: change of intrinsic dimension and of label overlap, each beside its standard error"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-dtype", "caption": "Lower precision against float32, layer by layer of the bundled model: relative change of the intrinsic dimension, and change of the label overlap. The grey band is one standard error: the least that it can be on the left, and the most on the right. Changes well inside it can't be seen in the results."}, "image": {"alt": "Two panels against relative depth: change of intrinsic dimension and of label overlap, each beside its standard error"}}
 note = f"igpt-mini, N = {effect.n.max():,.0f}; measured here"
 figures.precision_effect(effect, note)
 
 # %% [markdown]
 # The largest changes over the layers, and the smallest share of the ten nearest neighbours of a
-# point that stay the same:
+# point that stay the same, on average over the points of a layer:
 
 # %%
 largest = effect.assign(
@@ -313,8 +321,8 @@ glue("text-same", float(text.same_neighbours.min()), display=False)
 
 # %% [markdown]
 # Over all of its layers the dimension changes by at most {glue:text}`text-id-change:.2%` and the
-# label overlap by at most {glue:text}`text-overlap-change:.4f`, while of the ten nearest neighbours
-# of a point at least {glue:text}`text-same:.1%` stay the same.
+# label overlap by at most {glue:text}`text-overlap-change:.4f`. Of the ten nearest neighbours of a
+# point {glue:text}`text-same:.1%` or more stay the same, on average over the points of a layer.
 
 # %% [markdown]
 # ## Memory
@@ -408,13 +416,13 @@ glue("n-missing", made.count(False), display=False)
 # - Arithmetic alone accounts for {glue:text}`neighbours-low:.0%` to
 #   {glue:text}`neighbours-high:.0%` of our time in finding neighbours, so that no method with the
 #   same operations could be more than {glue:text}`neighbours-room:.1f` times as fast; in extraction
-#   for {glue:text}`extraction-low:.0%` to {glue:text}`extraction-high:.0%`, hence
-#   {glue:text}`extraction-room:.1f` times.
+#   for {glue:text}`extraction-low:.0%` to {glue:text}`extraction-high:.0%`, so that by the same
+#   argument none could be more than {glue:text}`extraction-room:.1f` times as fast.
 # - How much faster than others that is depends on who they are: {numref}`{{run}}-fig-against` has
 #   each of them with its range.
 # - Two workers on two cores are at least {glue:text}`workers:.2f` times as fast as one.
 # - Lower precision changes the dimension by up to {glue:text}`id-change:.2%` and the label overlap
 #   by up to {glue:text}`overlap-change:.4f`; {glue:text}`same-neighbours:.1%` of the neighbours, or
-#   more, stay the same.
+#   more, stay the same, on average over the points of a layer.
 # - Of {glue:text}`n-wanted` measurements that need a GPU, {glue:text}`n-missing` are still to be
 #   made.

@@ -744,6 +744,19 @@ def test_training_dynamics_read_revisions_of_the_hub(pythia, here, execute):
     assert by_step.size().tolist() == [4, 4, 4] and by_step.id.max().nunique() == 3
 
 
+def test_checkpoints_that_read_the_same_samples_share_their_errors(pythia, here, execute):
+    """The change from a network to itself is known without error; that of its dimension is not."""
+    twice = {"start": f"{PYTHIA}@step0", "again": f"{PYTHIA}@step0"}
+    given = labelled_texts(here) | {"checkpoints": twice}
+    with pythia_hub(pythia) as server:
+        execute("pythia-160m", ["01"], download__hub_endpoint=server.url, **given)
+    scope = execute("pythia-160m", ["06"], training_dynamics__decimation=1, **given)
+    assert scope["change"] == scope["error"] == 0
+    assert (scope["dynamics"].id_err > 0).all() and not scope["moved"]
+    alone = execute("pythia-160m", ["06"], training_dynamics__decimation=4, **given)
+    assert alone["refused"] and alone["change"] == 0 < alone["error"]
+
+
 def test_other_trainings_make_a_band_at_the_checkpoints_that_all_have(pythia, here, execute):
     given = labelled_texts(here) | {"checkpoints": STEPS_OF_PYTHIA}
     given |= {"training_dynamics__decimation": 1}
