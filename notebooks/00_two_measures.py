@@ -86,10 +86,11 @@ figures.small_clouds(clouds, f"{n:,} points each, every third is drawn; made up"
 #
 # The {term}`intrinsic dimension` can be read from two distances. Take a point, its nearest
 # neighbour at $r_1$ and the next one at $r_2$. On a curve the second is often much further away. In
-# a space of many directions there is so much room at every distance that the two are almost equally
-# far. {term}`TwoNN` {cite}`facco2017` turns the ratios $\mu = r_2/r_1$ of all points into a
-# dimension: it is the slope of $-\log(1 - F)$ against $\log \mu$, where $F$ is the share of points
-# with a smaller ratio. ({ref}`igpt-mini-intrinsic-dimension` derives it.)
+# a space of many directions the room grows so fast with the distance that a little further out the
+# next point is found already: the two are almost equally far. {term}`TwoNN` {cite}`facco2017` turns
+# the ratios $\mu = r_2/r_1$ of all points into a dimension: it is the slope of $-\log(1 - F)$
+# against $\log \mu$, where $F$ is the share of points with a smaller ratio.
+# ({ref}`igpt-mini-intrinsic-dimension` derives it.)
 
 
 # %%
@@ -132,7 +133,8 @@ def at_scale(X, s):
     """TwoNN on each of s disjoint parts of a cloud: the mean, and its standard error."""
     order = np.random.default_rng(seed).permutation(len(X))
     ids = [twonn(X[order[part::s]]) for part in range(s)]
-    return np.mean(ids), np.std(ids) / np.sqrt(s)
+    spread = np.std(ids, ddof=1) if s > 1 else np.nan  # one part has no scatter
+    return np.mean(ids), spread / np.sqrt(s)
 
 
 # %%
@@ -150,7 +152,7 @@ table.round(2)
 # says that the number does not depend on how closely one looks; it does not say that the cloud has
 # one dimension.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-cloud-scales", "caption": "TwoNN on the four clouds against the scale, with the standard error over disjoint parts. Dashed lines: one, two and three directions. Look at which curves are level, and ask of each level one whether its number is right."}, "image": {"alt": "Four curves of intrinsic dimension against scale, with dashed lines at one, two and three"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-cloud-scales", "caption": "TwoNN on the four clouds against the scale, with the standard error over disjoint parts (at scale 1 there is one part, and no error). Dashed lines: one, two and three directions. Look at which curves are level, and ask of each level one whether its number is right."}, "image": {"alt": "Four curves of intrinsic dimension against scale, with dashed lines at one, two and three"}}
 figures.cloud_scales(read, f"{n:,} points a cloud; made up")
 
 # %% [markdown]

@@ -129,8 +129,8 @@ listed.sort_index().str[:40].to_frame("value").head(24)
 #
 # in float32. Layers are numbered $0, \dots, L-1$ for the inputs of the $L$ blocks and $L$ for the
 # final norm. With `pool = "last"` the mean is replaced by the state of the last token. The mean is
-# what makes one point of a sample, and it has a price: whatever tells one place of the sequence
-# from another is gone from the point.
+# what makes one point of a sample, and it has a price: which state stood at which place is
+# forgotten. What the point still knows of places, the blocks have written into the states.
 #
 # A batch of samples passes through the network, and each layer's means go to disk. Memory holds the
 # model and a few batches, whatever the number of samples. A pass that was interrupted goes on with
@@ -275,6 +275,7 @@ clouds.assign(paths, trained=trained, **controls, input=given)
 log_p = net.net(tokens)[0].float().log_softmax(-1)
 by_hand = -log_p.gather(1, tokens[0].long()[:, None]).mean().item()
 assert np.isclose(by_hand, net.loss(data.inputs[:1]), rtol=1e-4)
+by_hand
 
 # %% [markdown] tags=["only-causal"]
 # And for up to 500 samples, drawn at random. Guessing evenly among $K$ colours costs $\log K$.
@@ -331,9 +332,11 @@ def participation_ratio(X):
 
 
 # %%
+# Samples may stand class by class, so that the first ones would be a few classes.
+step = -(-len(data) // 2000)
 rows = []
 for layer in trained.layers:
-    X = np.asarray(trained[layer][:2000], np.float64)
+    X = np.asarray(trained[layer][::step], np.float64)
     norm = np.linalg.norm(X, axis=1).mean()
     rows.append((layer, X.shape[1], norm, participation_ratio(X)))
 
@@ -348,12 +351,12 @@ glue("most", float(inside.max()), display=False)
 look.iloc[:: max(1, len(look) // 8)].round(2)
 
 # %% [markdown]
-# (At most 2,000 samples are used here, and not every layer is listed.) The participation ratio is a
-# *linear* count. A sheet of two dimensions that is rolled up varies in three directions; a cloud
-# that is long in one direction has a ratio near 1 however many dimensions its thickness has. So it
-# is neither an upper nor a lower bound of the intrinsic dimension of the next chapters. The two
-# answer different questions: how many axes does the cloud fill as a whole, and how many numbers
-# tell a point from its neighbours?
+# (At most 2,000 samples, taken at equal steps, are used here, and not every layer is listed.) The
+# participation ratio is a *linear* count. A sheet of two dimensions that is rolled up varies in
+# three directions; a cloud that is long in one direction has a ratio near 1 however many dimensions
+# its thickness has. So it is neither an upper nor a lower bound of the intrinsic dimension of the
+# next chapters. The two answer different questions: how many axes does the cloud fill as a whole,
+# and how many numbers tell a point from its neighbours?
 #
 # ## What we saw
 #

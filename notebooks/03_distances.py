@@ -158,8 +158,9 @@ pd.Series(near.mus[i], index=pd.Index(k, name="k")).round(3).to_frame("mu").T
 # Four samples, and beside each its five nearest neighbours, at the first layer, in the middle, and
 # at the final norm. All distances are between averages of hidden states: nothing here was told what
 # an image shows. In {numref}`{{run}}-fig-neighbours`, look at what the neighbours share. Where they
-# have the same brightness and little else, the layer is close to the pixels. Where they are the
-# same kind of thing in another shape, the layer has left the pixels behind.
+# have the same brightness and little else, the layer knows hardly more than how often each colour
+# occurs. Where they have the same outline, it knows where the colours are. Where they are the same
+# kind of thing in another shape, the layer has left the pixels behind.
 
 # %% [markdown] tags=["only-text"]
 # ## Who is near
@@ -262,8 +263,8 @@ glue("together", float(together), display=False)
 #   {glue:text}`spread:.1f` times that of the layer where it is smallest (layers in which it is zero
 #   aside).
 # - The two sizes have a rank correlation of {glue:text}`together:.2f` over the layers up to the
-#   final norm. At 1 the layers would have the same order by both; the further below, the more the
-#   cloud changes by something else than its size.
+#   final norm. At 1 the layers would have the same order by both, though the factors could still
+#   differ. Below 1 the orders differ, and then not all that changes can be size.
 
 # %% [markdown] tags=["only-copies"]
 # - In the layer with most of them, {glue:text}`copies:,` points have an exact copy

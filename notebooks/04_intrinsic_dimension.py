@@ -241,8 +241,8 @@ by_hand
 
 # %% [markdown]
 # `gride_scaling` hands the stored ratios of all ranks to DADApy. The error is the likelihood's,
-# from its curvature at the maximum (the Fisher information). Our root agrees with the row
-# $k = 4$.
+# from its curvature at the maximum (the Fisher information); `radius` is the mean of $r_k$ and
+# $r_{2k}$, in the units of the layer. Our root agrees with the row $k = 4$.
 
 # %%
 gride = scaling.gride_scaling(near).set_index("k")
@@ -256,7 +256,8 @@ gride[["id", "id_err", "radius"]].round(3)
 # Gride over $k$ for each of them. Gride at rank $k$ and TwoNN at decimation $s = k$ look about
 # equally far, so that both can be drawn over one scale $N/n$; at scale 1 they use the same two
 # distances. At each decimation the points are split at random into disjoint subsets, up to
-# `n_repetitions` of them, and the error is the standard error of their mean.
+# `n_repetitions` of them, and the error is the standard error of their mean. At scale 1 there is
+# one subset only, and the error is that of the likelihood, $d/\sqrt{N}$.
 
 # %%
 options = {
@@ -276,10 +277,12 @@ curves.loc[curves.layer == layer, columns].set_index("method").round(3)
 
 # %% [markdown]
 # In {numref}`{{run}}-fig-scaling`, look for horizontal stretches. Where a curve is flat over
-# several octaves, the cloud looks like a surface of one dimension at all of these scales, and the
-# number means something without a scale attached to it. Where it falls or rises, it does not.
+# several octaves, the number does not depend on how closely one looks. That is needed for it to
+# mean something without a scale, but it is not enough: the mixture of {ref}`paper-two-measures` is
+# level, too, and has no one dimension. Where the curve falls or rises, the scale belongs to the
+# number.
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-scaling", "caption": "Estimated dimension against scale, a curve a layer, dark for early layers and bright for late ones. Left: TwoNN on decimated data, with the standard error over repetitions. Right: Gride on all data, with Fisher errors. A horizontal stretch is a scale at which the dimension is well defined."}, "image": {"alt": "Two panels of curves, intrinsic dimension against scale, coloured by depth"}}
+# %% mystnb={"figure": {"name": "{{run}}-fig-scaling", "caption": "Estimated dimension against scale, a curve a layer, dark for early layers and bright for late ones. Left: TwoNN on decimated data, with the standard error over repetitions, of all points that of the likelihood. Right: Gride on all data, with Fisher errors. On a horizontal stretch the number does not depend on the scale."}, "image": {"alt": "Two panels of curves, intrinsic dimension against scale, coloured by depth"}}
 figures.id_scaling(curves, n_blocks, note=made_from)
 
 # %% [markdown]
@@ -410,7 +413,7 @@ by_rule["depth"] = by_rule.layer / n_blocks
 inner = by_rule[by_rule.layer <= n_blocks]
 inner.groupby("rule", sort=False)[["scale", "id", "id_err", "id_sys"]].mean().round(2)
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-rules", "caption": "Left: the ID profile under each of the rules that this run can serve. The height depends on the rule; compare the shapes. Bands are one standard error, and don't contain the choice of the scale. Right: what the dependence on scale leaves open, as a share of the ID. At 1 the number may be off by its own size."}, "image": {"alt": "ID profiles against relative depth, one a rule, and beside them their relative systematic errors"}}
+# %% mystnb={"figure": {"name": "{{run}}-fig-rules", "caption": "Left: the ID profile under each of the rules that this run can serve. Compare the heights, and then the shapes. Bands are one standard error, and don't contain the choice of the scale. Right: what the dependence on scale leaves open, as a share of the ID. At 1 the number may be off by its own size."}, "image": {"alt": "ID profiles against relative depth, one a rule, and beside them their relative systematic errors"}}
 figures.scale_rules(by_rule, note=made_from)
 
 # %% [markdown]
@@ -447,8 +450,8 @@ io.note_facts(auto_read="auto" in selections, small_ranks="gride_small_k" in sel
 # part of another dimension, and to structure that is smaller than every distance between
 # neighbours. In the other direction they are strict: nothing above dimension 4 is certified, since
 # distances do not double there. So a missing certificate does not say that a number is wrong; it
-# says that the number belongs to its scale. The
-# table counts, over all layers and scales, the places that pass, and of the others the first test
+# says that the number belongs to its scale. The table counts the places that pass, over all layers
+# and the scales up to 64 that have two octaves to either side, and of the others the first test
 # that they fail.
 
 # %% tags=["only-auto_read"]
@@ -508,7 +511,7 @@ ceiling.set_index("dimension").round(2)
 # {glue:text}`ceiling-from` dimensions. The cloud of {glue:text}`ceiling-last` is read as
 # {glue:text}`ceiling-top:.1f`.
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-ceiling", "caption": "What Gaussian clouds with as many points as this run are read as, by the same rule at the same scale, against their true dimension. The band goes from the lowest to the highest reading of this run's profile; compare it with where the curve leaves the dashed line."}, "image": {"alt": "Reading against true dimension of Gaussian clouds, with a band at the readings of the profile"}}
+# %% mystnb={"figure": {"name": "{{run}}-fig-ceiling", "caption": "What Gaussian clouds with as many points as this run are read as, by the same rule at the same scale, against their true dimension. Bars are one standard error. The band goes from the lowest to the highest reading of this run's profile; compare it with where the curve leaves the dashed line."}, "image": {"alt": "Reading against true dimension of Gaussian clouds, with a band at the readings of the profile"}}
 figures.ceiling(ceiling, profile.id.min(), profile.id.max(), note=made_from)
 
 # %% [markdown]
@@ -516,9 +519,9 @@ figures.ceiling(ceiling, profile.id.min(), profile.id.max(), note=made_from)
 #
 # All of this rests on the Pareto law. Points that are nearly copies of each other break it: two
 # photographs of one scene, sentences that differ in a comma. Their $r_1$ is far too small and their
-# $\mu$ far too large, and few of them move the fit, because the largest ratios have the longest
-# lever. Exact copies are counted above; near-copies raise no alarm by themselves. They give
-# themselves away in three places:
+# $\mu$ far too large, and a few of them are enough to move the fit, because the largest ratios have
+# the longest lever. Exact copies are counted above; near-copies raise no alarm by themselves. They
+# give themselves away in three places:
 #
 # - the dimension depends on the *fraction* of ratios that is fitted. Three are compared, and layers
 #   where the highest is more than a fifth above the lowest are `apart`;
@@ -526,8 +529,8 @@ figures.ceiling(ceiling, profile.id.min(), profile.id.max(), note=made_from)
 #   counts when TwoNN at $N/n$ up to 4 is a tenth above that of all points, and by three standard
 #   errors;
 # - many $r_1$ are *short*. Of evenly spread points in $d$ dimensions a share of $1 - 2^{-2^{-d}}$
-#   lies below half the median: {glue:text}`short-expected:.1%` for the example layer's reading of
-#   all points. Where the density differs from place to place, there are more.
+#   lies below half the median (`short_expected`, with the reading of all points as $d$). Where the
+#   density differs from place to place, there are more, so that this sign alone decides nothing.
 #
 # `gap` is the largest distance between the observed distribution of $\mu$ and the fitted law, and
 # `p` how often samples of the law have such a gap. With thousands of points small departures are
@@ -536,7 +539,8 @@ figures.ceiling(ceiling, profile.id.min(), profile.id.max(), note=made_from)
 
 # %%
 ratio_table = checks.ratio_checks(trained, measured, curves)
-shown = [0.8, 0.9, 0.98, "apart", "rises", "short", "gap", "p"]
+ratio_table["short_expected"] = 1 - 0.5 ** (0.5 ** ratio_table[0.98])
+shown = [0.8, 0.9, 0.98, "apart", "rises", "short", "short_expected", "gap", "p"]
 ratio_table.loc[sampled, shown].round(3)
 
 # %% tags=["hide-input"]
@@ -629,7 +633,8 @@ inputs = {}
 # %% [markdown] tags=["only-untrained"]
 # The third control is the **untrained network**: the same architecture with random weights, on the
 # same samples. What a profile shares with it is due to the architecture and the data. Random
-# weights can be drawn again, and the profiles of {glue:text}`n-untrained` such draws make a band.
+# weights can be drawn again. Several draws make a band, from the lowest to the highest; a single
+# one has a band of one standard error. Draws in this run: {glue:text}`n-untrained`.
 
 # %% tags=["only-untrained"]
 untrained = {}
@@ -715,6 +720,9 @@ print(f"{contrast:.2f} ± {error:.2f}")
 #   fall at most half as fast as the way down to it.
 # - The **confidence set**, `low` to `high`, holds the layers where the minimum may lie: no shown
 #   fall or rise excludes them. For a plateau it is the run.
+# - `prominence` in the table is not the threshold: it is how far the layer lies below the peak, as
+#   a share of the peak's ID, and 0 where no layer is found. `p_value` bounds the probability of so
+#   clear a feature in a profile that has none.
 # - `visible` is the smallest relative difference between two layers that these errors would show.
 #   Where it is large, the answer "none" says that the profile is too uncertain, not that it is
 #   flat.
@@ -776,7 +784,7 @@ first = untrained["untrained"].set_index("layer")
 untrained_sizes = profiles.sizes(run_clouds["untrained"], first.index).join(first)
 sizes = pd.concat([sizes, untrained_sizes.assign(network="untrained")])
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-sizes", "caption": "Intrinsic dimension, mean distance to the first neighbour, and mean norm of the centred points, against relative depth, up to the final norm. Logits have other units and are left out. Look for rises and falls that one curve has and another has not."}, "image": {"alt": "Three panels against relative depth: intrinsic dimension, first distance and norm"}}
+# %% mystnb={"figure": {"name": "{{run}}-fig-sizes", "caption": "Intrinsic dimension, mean distance to the first neighbour, and mean norm of the centred points, against relative depth, up to the final norm. Where it was read, an untrained network is grey and dashed. Bands of the dimension are one standard error; the other two have none. Logits have other units and are left out. Look for rises and falls that one curve has and another has not."}, "image": {"alt": "Three panels against relative depth: intrinsic dimension, first distance and norm"}}
 sizes["depth"] = sizes.index / n_blocks
 figures.sizes(sizes, run, note=made_from)
 
@@ -802,7 +810,9 @@ io.note_facts(comparable=len(log_steps) >= advice.MIN_LAYERS)
 
 # %% [markdown] tags=["only-comparable"]
 # The interval of 95 % beside each correlation takes into account that values of neighbouring layers
-# are alike: thirty layers of a smooth curve are far from thirty observations.
+# are alike: thirty layers of a smooth curve are far from thirty observations. Where two curves are
+# so smooth that their layers are worth too few independent ones, nothing can be tested, however
+# high the correlation, and the interval is all of -1 to 1.
 
 # %% tags=["only-comparable"]
 together = {}
@@ -828,7 +838,7 @@ together.rename_axis("rank correlation of the ID with").round(2)
 # random parts of the samples shows what a smaller data set would have given. Expect the height to
 # move, and ask of {numref}`{{run}}-fig-samples` whether the shape does.
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-samples", "caption": "TwoNN on random subsets of the samples, without further decimation, with the standard error over subsets: the dependence of the profile on N."}, "image": {"alt": "ID profiles for several numbers of samples"}}
+# %% mystnb={"figure": {"name": "{{run}}-fig-samples", "caption": "TwoNN on random subsets of the samples, without further decimation, with the standard error over subsets, of all points that of the likelihood: the dependence of the profile on N."}, "image": {"alt": "ID profiles for several numbers of samples"}}
 figures.id_by_samples(curves, n_blocks, note=made_from)
 
 # %% [markdown]
@@ -896,7 +906,6 @@ numbers = {
     "ceiling-last": int(ceiling.dimension.iloc[-1]),
     "ceiling-top": float(ceiling.id.iloc[-1]),
     "like-gaussian": float(np.interp(body.max(), ceiling.id, ceiling.dimension)),
-    "short-expected": float(1 - 0.5 ** (0.5 ** gride.id[1])),
     "furthest": furthest,
     "n-doubtful": int(doubtful.sum()),
     "n-measured": len(measured),
@@ -933,9 +942,9 @@ glue("step-independent", float(np.sqrt(independent).mean()), display=False)
 
 # %% tags=["hide-input", "only-untrained"]
 glue("n-untrained", len(untrained), display=False)
-glue("untrained-low", float(band.low.min()), display=False)
-glue("untrained-high", float(band.high.max()), display=False)
 shared = band.index.intersection(body.index)
+glue("untrained-low", float(band.low[shared].min()), display=False)
+glue("untrained-high", float(band.high[shared].max()), display=False)
 glue("below-band", int((body[shared] < band.low[shared]).sum()), display=False)
 glue("above-band", int((body[shared] > band.high[shared]).sum()), display=False)
 glue("in-common", len(shared), display=False)
@@ -973,8 +982,8 @@ for name in ("first_distance", "norm", "Gaussian, same covariance"):
 #   median over the layers, by *{glue:text}`scale-rule`*.
 # - **The rules.** Of the profiles by the other rules, the one that agrees least with that of
 #   *{glue:text}`scale-rule`* has a correlation of {glue:text}`shape:.3f` with it. Readings of one
-#   layer differ by a factor of up to {glue:text}`height:.2f` between the rules. ABIDE's number
-#   describes the points ($p$ of 0.05 or more) in {glue:text}`abide-fits` of
+#   layer differ by a factor of up to {glue:text}`height:.2f` between the rules. ABIDE's own test
+#   does not reject its number ($p$ of 0.05 or more) in {glue:text}`abide-fits` of
 #   {glue:text}`abide-read` layers.
 # - **The ceiling.** A Gaussian cloud of about {glue:text}`like-gaussian:.0f` dimensions is read as
 #   high as the highest layer of the profile. (At {glue:text}`ceiling-last`, the largest that was
@@ -1006,10 +1015,12 @@ for name in ("first_distance", "norm", "Gaussian, same covariance"):
 #   {glue:text}`visible:.0%` of the ID and more.
 
 # %% [markdown] tags=["only-untrained"]
-# - **Training.** Untrained networks that were read: {glue:text}`n-untrained`. Their band goes from
+# - **Training.** Untrained networks that were read: {glue:text}`n-untrained`. Up to the final norm
+#   their band (of a single one, a standard error to either side) goes from
 #   {glue:text}`untrained-low:.1f` to {glue:text}`untrained-high:.1f`. Of the
-#   {glue:text}`in-common` layers up to the final norm that are known of both, the trained network
-#   lies below the band in {glue:text}`below-band` and above it in {glue:text}`above-band`.
+#   {glue:text}`in-common` layers that are known of both, the trained network lies below the band in
+#   {glue:text}`below-band` and above it in {glue:text}`above-band`. Its own errors are not counted
+#   in this.
 
 # %% [markdown] tags=["only-input_read"]
 # - **The input.** Taken as *{glue:text}`input-name`*, the form of highest ID, it is read as
@@ -1026,7 +1037,8 @@ for name in ("first_distance", "norm", "Gaussian, same covariance"):
 #   {glue:text}`gaussian-high:.2f` times as high as the layers.
 
 # %% [markdown]
-# Hold each correlation against its interval. Where a quantity follows the ID over the layers and
+# Hold each correlation against its interval. One with an interval of -1 to 1 is no evidence of
+# anything. Where a quantity follows the ID over the layers and
 # over the steps, the shape of the profile alone can't tell the two apart in this run, and that part
 # of the criticism stands. Where it does so over the layers only, the two share a trend. Where the
 # Gaussian clouds follow it, the rise and fall is in the covariance already, and what the neighbours

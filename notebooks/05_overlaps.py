@@ -142,8 +142,8 @@ following = [
 
 # %% [markdown]
 # Small steps can add up to a long way. So each layer is also compared with both ends of the
-# network: the first layer, where neighbours are similar inputs, and the final norm, where they
-# are samples for which the network predicts similar things.
+# network: the first layer, where neighbours have similar tokens on average, and the final norm,
+# where they are samples for which the network predicts similar things.
 
 # %%
 last = max(layer for layer in layers if layer <= n_blocks)
@@ -196,11 +196,10 @@ between = overlap_errors.add_errors(between, n, attempts, by=["with", "k"])
 joint = {curve: attempt.halves for curve, attempt in attempts.items()}
 
 # %% [markdown]
-# About half of a point's neighbours lie in its half, so that this works for a $k$ of which
-# $3k + 20$ neighbours are stored. For larger $k$ there is a plainer estimate instead: a mean of $N$
-# *independent* shares of mean $p$ has an error of $\sqrt{p(1-p)/N}$ at most. Neighbours share
-# neighbours, so they are not quite independent, and it is no strict bound. Which is which, and
-# why:
+# About half of a point's neighbours lie in its half, so that this works only where about $3k + 20$
+# neighbours of each point are stored. For larger $k$ there is a plainer estimate instead: a mean of
+# $N$ *independent* shares of mean $p$ has an error of $\sqrt{p(1-p)/N}$ at most. Neighbours share
+# neighbours, so they are not quite independent, and it is no strict bound. Which is which, and why:
 
 # %%
 wrapped = {
@@ -400,7 +399,8 @@ alike.to_frame(f"correlation with k = {label_k[0]}").T.round(3)
 #
 # The highest overlap is partly luck, for neighbouring layers are nearly equal. So there is a
 # {term}`best set`: the layers that can't be told from the best one. A layer leaves the set when
-# another one beats it by more than chance would, in all comparisons together, in 95 of 100 cases
+# another one beats it by more than chance explains. How much that is takes all comparisons
+# together, so that the truly best layer stays in the set with a probability of 95 %
 # {cite}`hsu1984`.
 
 # %% tags=["only-labels"]
@@ -473,21 +473,22 @@ shown = ["layer", "overlap", "share", "accuracy_share", "probe_share", "in_best_
 board.set_index("choice")[shown].round(3)
 
 # %% [markdown] tags=["only-scored"]
-# `share` is the share of the highest label overlap over the layers; `accuracy_share` and
-# `probe_share` are those of the highest accuracy of the nearest neighbour's label, and of the
-# linear classifier. `in_best_set` is 1 inside and 0 outside; for the random layer it is the
+# `share` is the share of the highest label overlap over the layers, and `accuracy_share` that of
+# the highest accuracy of the nearest neighbour's label. `probe_share` is a share of the highest
+# accuracy of the linear classifier among the few layers that it was trained for; another layer may
+# be better. `in_best_set` is 1 inside and 0 outside; for the random layer it is the
 # probability of drawing one inside, and the other numbers are means. Rows of the input and of the
 # untrained network are no layers to choose, and can have shares above 1. A row without numbers is
 # a rule that chose nothing.
 
-# %% tags=["only-scored"] mystnb={"figure": {"name": "{{run}}-fig-scoreboard", "caption": "What each choice of a layer keeps of the best: of the label overlap, of the accuracy of the nearest neighbour's label, and of that of a linear classifier. All but the last rows are ways to choose a layer without labels. Grey rows below the line are no choices: what the input and untrained networks reach. A filled circle is a layer in the best set."}, "image": {"alt": "Dots for each way to choose a layer: shares of the best label overlap and of two accuracies"}}
+# %% tags=["only-scored"] mystnb={"figure": {"name": "{{run}}-fig-scoreboard", "caption": "What each choice of a layer keeps of the best: of the label overlap, of the accuracy of the nearest neighbour's label, and of that of a linear classifier, among the layers it was trained for. All but the last rows are ways to choose a layer without labels. Grey rows below the line are no choices: what the input and untrained networks reach. A filled circle is a layer in the best set."}, "image": {"alt": "Dots for each way to choose a layer: shares of the best label overlap and of two accuracies"}}
 figures.scoreboard(board, label_k[0], made_from)
 
 # %% [markdown] tags=["only-scored"]
-# In {numref}`{{run}}-fig-scoreboard`, compare the first row with those of the other choices: a rule
-# that is no better than the middle of the network, or a layer drawn blindly, was not worth
-# measuring an ID for. One run can't settle that, because each rule has one try in it: the report
-# counts over runs.
+# In {numref}`{{run}}-fig-scoreboard`, compare the first row, if the ID chose a layer, with those of
+# the other choices: a rule that is no better than the middle of the network, or a layer drawn
+# blindly, was not worth measuring an ID for. One run can't settle that, because each rule has one
+# try in it: the report counts over runs.
 
 # %% [markdown] tags=["only-labels"]
 # ## ID against overlap
@@ -538,8 +539,8 @@ figures.id_against_overlap(scores.joined(profile, curve_table), label_k[0], made
 # loop means that the same ID goes with different overlaps early and late.
 
 # %% [markdown] tags=["only-related", "only-resampled"]
-# For this very network, other samples would have moved the correlation within
-# {glue:text}`sample-low:.2f` to {glue:text}`sample-high:.2f`.
+# For this very network, the 95 % interval over samples is {glue:text}`sample-low:.2f` to
+# {glue:text}`sample-high:.2f`: that is how far other samples would move the correlation.
 
 # %% [markdown]
 # The tables are kept for the chapters that compare runs.
