@@ -92,9 +92,10 @@ io.note_facts(measured=len(ours) > 0)
 # peak. This is the {term}`semantic layer`; the function `semantic_layer` reads nothing but a
 # profile with its errors, and reports a layer only where noise alone would give one in at most a
 # twentieth of profiles that have none. Runs bring the errors of their layers, and what these share.
-# Published curves come without the error of an estimate; for them it is taken from the scatter
-# between neighbouring layers, and a layer counts only if it is found whatever part of their errors
-# neighbours may share ({ref}`paper-report`).
+# Published curves come without the error of an estimate. For their dimensions it is taken from the
+# scatter between neighbouring layers, and a layer counts only if it is found whatever part of their
+# errors neighbours may share ({ref}`paper-report`). Their label overlaps have the error of reading
+# alone: with the sampling error, best sets would be larger.
 
 # %%
 of_paper = evidence.of_paper(theirs)
@@ -108,8 +109,10 @@ io.note_facts(judged=len(of_runs) > 0, left_out=len(left_out) > 0)
 # A profile without such a feature, or with one that its errors do not support, singles out no
 # layer. Then *kind* says none, and *visible* tells what that means: it is the smallest relative
 # difference between two layers that these errors would show. Where that is large, the profile is
-# too uncertain to say anything. *low* to *high* is the confidence set of the layer. The rule is
-# frozen; this is *{glue:text}`rule-version`*.
+# too uncertain to say anything. *peak_layer* is the first peak that is more than noise. *low* to
+# *high* is the confidence set of the layer, those that can't be told from it. *p_value* is the
+# least level at which a layer would be reported; .05 is asked for. The rule is frozen; this is
+# *{glue:text}`rule-version`*.
 
 # %% tags=["hide-input"]
 layers = ["peak_layer", "layer", "low", "high"]
@@ -164,7 +167,7 @@ figures.theirs_and_ours(*dimensions, families, label, chosen, made_from)
 following = ours[ours.quantity == "consecutive_overlap"]
 inner = following[following.depth < 1].astype({"k": int})
 
-# %% tags=["hide-input", "only-measured"] mystnb={"figure": {"name": "{{run}}-fig-consecutive", "caption": "The paper's Fig. 2 for the runs of this book: neighbourhood overlap of each layer with the next against relative depth, a panel a run, for every number of neighbours that was stored, with its standard error. Compare the shapes: more neighbours overlap more."}, "image": {"alt": "Overlap of consecutive layers against relative depth for the runs of this book, and for several numbers of neighbours"}}
+# %% tags=["hide-input", "only-measured"] mystnb={"figure": {"name": "{{run}}-fig-consecutive", "caption": "The paper's Fig. 2 for the runs of this book: neighbourhood overlap of each layer with the next against relative depth, a panel a run, for every number of neighbours that was stored, with its standard error. Compare the shapes; the height may change with the number of neighbours. Bands are one standard error."}, "image": {"alt": "Overlap of consecutive layers against relative depth for the runs of this book, and for several numbers of neighbours"}}
 figures.consecutive_by_run(following, made_from.splitlines()[1])
 
 # %% [markdown] tags=["only-measured"]
@@ -217,9 +220,9 @@ figures.theirs_and_ours(*overlaps, families, label, chosen, f"{made_from}; k = {
 # A layer that keeps most of the best label overlap shows little, if most layers do. So the layer
 # that the ID chooses competes with choices that need no ID: the middle of the network, two thirds
 # of it, its last layer; and with some that read the ID in a simpler way: the layer of the peak, the
-# least ID, the least after the peak. A layer drawn at random behind the peak is the rival that
-# knows where the peak is and nothing else. Each network counts once, whatever the number of runs
-# that read its weights.
+# least ID, the least after the peak. Where no peak stands out, the layer of highest ID counts as
+# the peak. A layer drawn at random behind the peak is the rival that knows where the peak is and
+# nothing else. Each network counts once, whatever the number of runs that read its weights.
 
 # %%
 their_boards, their_rivals = evidence.scoreboards(of_paper, k)

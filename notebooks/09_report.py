@@ -63,13 +63,15 @@ pd.set_option("display.max_colwidth", None)  # a statement is shown whole
 # test here, applied to the published curves and to those of every run of this book alike.
 #
 # - **yes**: the number lies where the paper says, and so does its whole 95 % interval;
-# - **no**: the whole interval lies elsewhere;
+# - **no**: the whole interval lies elsewhere, or what the statement speaks of, such as a minimum,
+#   is not there;
 # - **partly**: the interval reaches both sides, or half of the statement holds;
 # - **not testable**: the curve was not measured, the statement is about another kind of network, or
 #   the errors are too large to see what it is about. This is no support.
 #
 # A finding, in bold below, is a *yes* where its first statement and all others that could be tested
-# are, *partly* where some are or none is a *no*, and else a *no*.
+# are, *partly* where some are or none is a *no*, *not testable* where none could be tested, and
+# else a *no*.
 
 # %%
 archives = Path(released_dir)
@@ -109,9 +111,9 @@ evidence.verdict_table(table[evidence.PAPER])
 pd.Series(left_out, name="why").rename_axis("run").to_frame()
 
 # %% [markdown]
-# Counted over networks: runs that read the same weights are one network, for which the one with the
-# most samples speaks of those that could test the finding, and published curves give way to a run
-# of the same weights.
+# Counted over networks. Runs that read the same weights are one network: of those that could test
+# the finding, the one with the most samples speaks for it. Published curves and the networks of
+# this book together, where a published curve gives way to a run of the same weights:
 
 # %%
 findings.tally(of_findings)
@@ -120,6 +122,12 @@ findings.tally(of_findings)
 # A *yes* on the published curves is a check of the tests more than support for the paper, whose
 # sentences were written about these very curves. What speaks for or against it are the models that
 # its authors had not seen, and these are the networks of this book, each counted once.
+
+# %% [markdown] tags=["only-judged"]
+# These alone:
+
+# %% tags=["only-judged"]
+findings.tally(of_findings[of_findings.by == evidence.BOOK])
 
 # %% tags=["hide-input"]
 paths = io.RunPaths(run)
@@ -197,10 +205,12 @@ findings.thresholds().style.hide(axis="index").set_table_styles(
 #
 # ## What the published layers rest on
 #
-# Published curves come without errors. Theirs are read from the scatter between layers, and that
-# takes an assumption: how much errors of neighbouring layers have in common. Errors that are alike
-# make a smooth curve, and the scatter shows only a part of them: of errors with correlation $\rho$
-# a second difference has the variance $6 - 8\rho + 2\rho^2$, where independent ones have 6. No
+# Published IDs come without errors. These are read from the scatter between layers, and that takes
+# an assumption: how much errors of neighbouring layers have in common. (Published label overlaps
+# have the error of reading alone, so that intervals of 3.1 and 3.2 are too short.) Errors that are
+# alike make a smooth curve, and the scatter shows only a part of them. Where the correlation is
+# $\rho$ between neighbours and $\rho^2$ between the next but one, a second difference has
+# $6 - 8\rho + 2\rho^2$ times the variance of one error, where independent ones have 6 times. No
 # profile tells its own $\rho$.
 
 # %% [markdown] tags=["only-judged"]
@@ -217,8 +227,8 @@ neighbouring = {
 pd.Series(neighbouring, name="correlation of neighbouring errors").round(2).to_frame()
 
 # %% [markdown]
-# So a layer counts as found on a published profile only if it is found whatever the correlation is,
-# from none to {glue:text}`rho-highest`. The layers for each of them (– for none):
+# So a layer counts as found on a published profile only if it is found with each of several
+# correlations, from none to {glue:text}`rho-highest`. The layers for each of them (– for none):
 
 # %%
 published_networks = [one for one in networks if one.by == evidence.PAPER]
@@ -401,7 +411,7 @@ places = [
 place = np.select(places, ["first layer", "highest", "final norm"], "other")
 at_places = halved.assign(place=place)[place != "other"]
 
-# %% tags=["hide-input", "only-measured"] mystnb={"figure": {"name": "{{run}}-fig-number", "caption": "Intrinsic dimension by TwoNN against the number of points, a panel a run, at three layers, with the standard error over disjoint subsets. Where a curve still rises at its right end, the height depends on how many samples there were. Runs of one model on the same data should agree where they have the same number of points."}, "image": {"alt": "Intrinsic dimension against the number of points on a logarithmic axis, a curve for each run and layer"}}
+# %% tags=["hide-input", "only-measured"] mystnb={"figure": {"name": "{{run}}-fig-number", "caption": "Intrinsic dimension by TwoNN against the number of points, a panel a run, at three layers (two where the first is the highest). Bars are one standard error: over disjoint subsets, and for all points that of the fit. Where a curve is not level at its right end, the height depends on how many samples there were. Runs of one model on the same data should agree where they have the same number of points."}, "image": {"alt": "Intrinsic dimension against the number of points on a logarithmic axis, a curve for each run and layer"}}
 figures.id_against_samples(
     at_places, f"TwoNN, nearest neighbours; measured here: {names}"
 )

@@ -274,7 +274,7 @@ rivals = ordered.assign(case=names.str.replace(" (nan)", "", regex=False))
 kept = rivals.melt("case", list(sign.CHOICES), "choice", "kept").dropna()
 kept["choice"] = kept.choice.map(sign.CHOICES)
 
-# %% mystnb={"figure": {"name": "{{run}}-fig-choices", "caption": "Share of the best label overlap that three choices of a layer keep. Cases are ordered by the share of the labels that the input gives, in brackets where it is known. Under the hypothesis the highest ID is the worse choice above and the better one below."}, "image": {"alt": "Share of the best label overlap at three choices of a layer, a row a case"}}
+# %% mystnb={"figure": {"name": "{{run}}-fig-choices", "caption": "Share of the best label overlap that three choices of a layer keep. Cases are ordered by the share of the labels that the input gives, in brackets where it is known. Cases without a share stand first. Below them, under the hypothesis, the highest ID is the worse choice above and the better one further down."}, "image": {"alt": "Share of the best label overlap at three choices of a layer, a row a case"}}
 figures.rival_choices(kept, note)
 
 # %%
@@ -305,10 +305,11 @@ for choice in sign.CHOICES:
     glue(f"kept-{choice}", float(np.nanmean(cases[choice])), display=False)
 
 # %% [markdown]
-# - **The cases.** {glue:text}`n-cases` cases of {glue:text}`n-networks` networks and data sets. The
-#   correlation is negative, with its whole interval, in {glue:text}`n-negative` of them and
-#   positive in {glue:text}`n-positive`; in {glue:text}`n-untestable` the curves are too smooth for
-#   an interval. What the input gives is known for {glue:text}`n-known`.
+# - **The cases.** {glue:text}`n-cases` cases of {glue:text}`n-networks` pairs of a network and a
+#   data set; cases of one pair share a profile and are not independent. The correlation is
+#   negative, with its whole interval, in {glue:text}`n-negative` of them and positive in
+#   {glue:text}`n-positive`; in {glue:text}`n-untestable` the curves are too smooth for an interval.
+#   What the input gives is known for {glue:text}`n-known`.
 # - **H over data sets** ({glue:text}`cases-1` cases): *{glue:text}`verdict-1`*; without the
 #   networks that suggested it ({glue:text}`cases-2`): *{glue:text}`verdict-2`*; with chance taken
 #   off: *{glue:text}`verdict-4`*.

@@ -32,7 +32,8 @@
 # - pairs of networks that read the same samples are compared layer by layer.
 #
 # Nothing is computed from representations here. Each of these runs left tables, which come with the
-# repository, and this chapter reads them; the line under a figure says how to make them again.
+# repository, and this chapter reads them. The line under a figure draws it again from these tables;
+# `python -m georep_utils run NAME` makes the tables of a run anew.
 
 # %% tags=["parameters"]
 run = "paper"  # | Name of the run.
@@ -143,14 +144,15 @@ of_blocks = pd.DataFrame(facts).T.blocks.reindex(clear.index)
 ends = pd.DataFrame({end: clear[end] / of_blocks for end in ("low", "high")})
 marks = {name: (clear.depth[name], *ends.loc[name]) for name in clear.index}
 
-# %% tags=["hide-input", "only-some"] mystnb={"figure": {"name": "{{run}}-fig-real-ids", "caption": "Intrinsic dimension against relative depth, up to the final norm, each panel on its own axis from zero. Bands around a curve are one joint standard error; the grey band is the range of the untrained networks; dotted lines are the input itself. A dashed line marks a layer that the profile singles out, where it does."}, "image": {"alt": "Intrinsic dimension against relative depth, a panel for each pretrained model, with untrained networks and the input"}}
+# %% tags=["hide-input", "only-some"] mystnb={"figure": {"name": "{{run}}-fig-real-ids", "caption": "Intrinsic dimension against relative depth, up to the final norm, each panel on its own axis from zero. Bands around a curve are one standard error, from balanced halves of the samples; the grey band reaches from the lowest to the highest untrained network, one standard error included; dotted lines are the input itself. A dashed line marks a layer that the profile singles out, where it does."}, "image": {"alt": "Intrinsic dimension against relative depth, a panel for each pretrained model, with untrained networks and the input"}}
 figures.runs_with_controls(ids, bands, given, marks, "intrinsic dimension", note)
 
 # %% [markdown] tags=["only-some"]
 # What `semantic_layer` makes of them ({ref}`{{run}}-report` has the rule's history). `visible` is
 # the smallest relative difference between two layers that the errors of the run would show; with
-# large errors "none" says little. `peak_layer` is the first peak that is more than noise; where the
-# ID only falls from the first layer on, that is not the layer of the highest ID.
+# large errors "none" says little. `peak_layer` is the first peak that is more than noise, with a
+# rise before it; where the ID falls from the first layer on and rises later, that is not the layer
+# of the highest ID.
 
 # %% tags=["only-some"]
 columns = ["kind", "peak_layer", "layer", "low", "high", "p_value", "visible"]
@@ -193,7 +195,7 @@ label_bands = label_bands.reset_index()
 given_labels = inputs[inputs.run.isin(facts) & (inputs.k == k)]
 given_labels = given_labels.rename(columns={"baseline": "name", "overlap": "value"})
 
-# %% tags=["hide-input", "only-some"] mystnb={"figure": {"name": "{{run}}-fig-real-labels", "caption": "Share of the nearest neighbours that carry the sample's own label, against relative depth. Bands, dotted lines and dashed lines as in the figure of the profiles: joint errors, untrained networks in grey, the input, and the layer that the ID profile singles out."}, "image": {"alt": "Label overlap against relative depth, a panel for each pretrained model, with untrained networks and the input"}}
+# %% tags=["hide-input", "only-some"] mystnb={"figure": {"name": "{{run}}-fig-real-labels", "caption": "Share of the nearest neighbours that carry the sample's own label, against relative depth. Bands, dotted lines and dashed lines as in the figure of the profiles: errors from balanced halves, untrained networks in grey (here without their errors), the input, and the layer that the ID profile singles out."}, "image": {"alt": "Label overlap against relative depth, a panel for each pretrained model, with untrained networks and the input"}}
 label = rf"label overlap, $k$ = {k}"
 figures.runs_with_controls(labels, label_bands, given_labels, marks, label, note)
 
@@ -280,7 +282,7 @@ io.note_facts(controlled=len(in_words) > 0)
 # shuffled, as random words, without the first token, and at the last token. It also leaves out
 # near-copies, and asks whether neighbours are texts of like length.
 
-# %% tags=["hide-input", "only-controlled"] mystnb={"figure": {"name": "{{run}}-fig-real-words", "caption": "Intrinsic dimension and label overlap of a language model against relative depth: texts as written, with their words shuffled, and of random words; and texts as written without the first token, at the last token, and without near-copies. Right, the curve of length: groups of texts of like length in the place of the labels. A feature that random words have, too, does not come from what the texts say."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth for texts as written and for controls without order"}}
+# %% tags=["hide-input", "only-controlled"] mystnb={"figure": {"name": "{{run}}-fig-real-words", "caption": "Intrinsic dimension and label overlap of a language model against relative depth: texts as written, with their words shuffled, and of random words; and texts as written without the first token, at the last token, and without near-copies. Right, the curve of length: groups of texts of like length in the place of the labels. A feature that random words have, too, does not come from what the texts say. Bands, left only, are one standard error."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth for texts as written and for controls without order"}}
 of_runs = ", ".join(in_words.run.unique())
 of_texts = f"Measured here, on some of the texts of {of_runs}"
 figures.language_controls(in_words, k, of_texts)
@@ -296,9 +298,10 @@ for short in ("words shuffled", "random words", "first token left out"):
 # %% [markdown] tags=["only-controlled"]
 # On this part of the texts, at a scale of its own, the highest dimension over the layers is
 # {glue:text}`top-written:.1f` for the texts as they are written, {glue:text}`top-words:.1f` with
-# their words shuffled, and {glue:text}`top-random:.1f` for random words. Of other language models
-# it was reported that the peak is lower without the order of words. Without the first token it is
-# {glue:text}`top-first:.1f`, and at the last token {glue:text}`top-last:.1f`.
+# their words shuffled, and {glue:text}`top-random:.1f` for random words. Of language models that
+# are read at the last token it was reported that the peak is lower without the order of words
+# {cite}`cheng2025`; these three are means over all tokens. Without the first token the highest
+# dimension is {glue:text}`top-first:.1f`, and at the last token {glue:text}`top-last:.1f`.
 
 # %% tags=["hide-input"]
 plain = Path(results) / "agreement/agreement.csv"
@@ -323,7 +326,7 @@ against_plain.style.format(formats, escape="html")
 #
 # The same networks were read once before, by an earlier version of this book: `before` in the table
 # below. Do the numbers stand? `apart` is the distance in joint standard errors, after half a unit
-# of the last digit that was written down is taken off; beyond 2 it is not chance alone.
+# of the last digit that was written down is taken off; by chance about one in twenty is beyond 2.
 
 # %% tags=["only-some"]
 before = io.read_table(io.REPOSITORY / "book/reference/earlier_readings.csv")
@@ -344,7 +347,7 @@ both.drop(columns="rounding").set_index("run").round(3)
 # Of {glue:text}`n-read-before` readings {glue:text}`n-stand` stand. Two differences are known. The
 # label overlaps of AntiBERTy were read then without the alleles of a sample's own gene
 # (`family_column: gene` with `exclude_family: after`), which the run here counts. And at the first
-# layers of clip art the joint error is smaller than the spread of TwoNN over its random subsets
+# layer of clip art the joint error is smaller than the spread of TwoNN over its random subsets
 # (`spread_err` in the run's `id_profile.csv`): the number hangs on which pictures a subset holds,
 # and this spread covers the difference.
 #
@@ -362,16 +365,17 @@ of_runs = of_runs.rename(columns={"value": "before"}).dropna(subset="now")
 of_runs[["quantity", "before", "now"]].round(2)
 
 # %% [markdown] tags=["only-some"]
-# The correlation on clip art is another one than before. It hangs on where the dimension is read:
-# see the table by scale rules below.
+# The correlation on clip art is another one than before, because the IDs of its first layer are:
+# they hang on the random subsets, as said above. It also hangs on the scale: see the table by scale
+# rules below.
 
 # %% [markdown] tags=["only-some"]
 # ## The advice and its rivals
 #
 # The share of the best label overlap that each choice of a layer keeps. None of them needs a label.
 # A dash means that the rule chose nothing: a profile without a clear minimum or plateau after a
-# peak gives no advice. The *peak of the ID* is here a peak inside the profile;
-# {ref}`{{run}}-meaning` takes the highest layer, be it the first.
+# peak gives no advice. The *peak of the ID* is here the `peak_layer` of the table above and, where
+# there is none, the layer of the highest ID; {ref}`{{run}}-meaning` always takes the latter.
 
 # %% tags=["only-some"]
 boards, _ = evidence.scoreboards(networks, k)
@@ -388,8 +392,9 @@ numbers = ["rho", "low", "high", "sample_low", "sample_high", "n_layers"]
 relations[numbers].round(2)
 
 # %% [markdown] tags=["only-some"]
-# Its sign is not the same for all of them. {ref}`{{run}}-meaning` puts to the test on what it
-# depends. Does it also depend on where the dimension is read? The correlation by each scale rule:
+# Where both intervals lie on one side of zero, the sign is known. {ref}`{{run}}-meaning` puts to
+# the test on what it depends. Does it also depend on where the dimension is read? The correlation
+# by each scale rule:
 
 # %% tags=["only-some"]
 read_by = profiles[profiles.layer <= profiles.n_blocks]
@@ -498,6 +503,7 @@ glue("middle-high", float(middle.max()), display=False)
 # - **The plainest rival.** The middle layer keeps {glue:text}`middle-low:.1%` to
 #   {glue:text}`middle-high:.1%` of the best overlap.
 # - **ID and meaning.** The rank correlation over layers goes from {glue:text}`rho-low:.2f` to
-#   {glue:text}`rho-high:.2f`: its sign is not a property of networks as such.
-# - **Findings.** Over networks and findings, the verdicts are {glue:text}`n-yes` yes,
+#   {glue:text}`rho-high:.2f`. Where an interval in the table reaches both sides of zero, or the
+#   scale rules disagree, the sign is not settled.
+# - **Findings.** Over runs and findings, the verdicts are {glue:text}`n-yes` yes,
 #   {glue:text}`n-partly` partly, {glue:text}`n-no` no and {glue:text}`n-not-testable` not testable.

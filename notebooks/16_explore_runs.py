@@ -63,8 +63,9 @@ glue("n-models", theirs.model.nunique(), display=False)
 # %% [markdown]
 # There are {glue:text}`n-runs` runs and {glue:text}`n-models` models of the paper. Tick what to
 # draw. All curves stand over relative depth, the number of the layer over the number of blocks.
-# Heights of a dimension can be compared where the scales are the same, and heights of an overlap
-# where labels and $k$ are the same; shapes can be compared in any case.
+# Heights of a dimension can be compared where samples and scales are the same, and heights of an
+# overlap where samples, labels and $k$ are the same. Shapes can be compared more freely, as far as
+# they do not hang on the scale ({ref}`{{run}}-report` has the scale rules on every run).
 
 # %% tags=["hide-input"]
 view = explorers.run_view(curves, about, shown)

@@ -137,7 +137,7 @@ for name, case in cases.items():
 # All are read in the same way: the dimension by TwoNN {cite}`facco2017` on disjoint random subsets
 # of $N$ / `decimation` points, and the share of the $k$ nearest neighbours that carry a point's own
 # label. A layer where half of the points or more are copies of others has no dimension and is left
-# out: this is how the first layer looks at the last token.
+# out. At the last token this happens to the first layer where most texts end in the same token.
 
 # %%
 tables = []
@@ -179,10 +179,10 @@ io.write_table(paths.results / "text_lengths.csv", length)
 # %% [markdown]
 # In {numref}`{{run}}-fig-controls`, look first at the curve of random words. What it shares with
 # the texts as written needs neither order nor content. Then compare the height of each peak with
-# and without order, and see whether the first token alone makes a feature come or go. The dotted
-# statement about length has its chance level at one over the number of groups.
+# and without order, and see whether leaving out the first token makes a feature come or go. The
+# curve of length has its chance level at one over the number of groups.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-controls", "caption": "Intrinsic dimension and label overlap against relative depth: the texts as written (solid), and controls (dashed). In the curve of length, groups of texts of like length take the place of the labels."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth, a curve a control"}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "{{run}}-fig-controls", "caption": "Intrinsic dimension and label overlap against relative depth: the texts as written (solid), and controls (dashed). In the curve of length, groups of texts of like length take the place of the labels. Bands, left only, are one standard error."}, "image": {"alt": "Intrinsic dimension and label overlap against relative depth, a curve a control"}}
 called = load.without_place(model)
 note = f"{run}: {called}, {data.name}, N = {len(data):,}; measured here"
 figures.language_controls(controls, label_k, note)
@@ -202,8 +202,8 @@ left["at"] = wide.idxmax()
 left.round(2)
 
 # %% [markdown] tags=["only-labels"]
-# And the best overlap with labels over the layers, where words are as many as the classes would
-# have by chance in the case of random words.
+# And the best overlap with labels over the layers. With random words nothing but the length of a
+# text can tell its class, so that the overlap should be near chance.
 
 # %% tags=["only-labels"]
 best = controls.groupby("control", sort=False).label_overlap.max().dropna()

@@ -19,7 +19,7 @@
 # In this chapter:
 #
 # - runs, builds of the book and downloads are killed at random moments, and run again;
-# - every reader of other people's files is given millions of damaged ones;
+# - every reader of other people's files is given damaged ones, millions in all;
 # - faults are planted in the code, one at a time, to see whether the tests notice;
 # - what these campaigns found is told, too.
 #
@@ -53,13 +53,14 @@ def table_of(campaign):
 #
 # `make chaos` starts some work, waits a random time, and ends all of its processes with a signal
 # that no program can catch. Then it starts the same work again, kills it again, and so on until it
-# comes to its end (`ended` counts how often it did). Four things must hold:
+# comes to its end (`ended` counts how often it did). Five things must hold:
 #
 # - the tables and clouds are, byte for byte, those of work that nobody disturbed (`different`
 #   counts the ends at which they were not);
 # - what was finished stays the same file and is not made again (`made again`);
 # - the built book can be opened at every moment (`absent` counts looks in vain);
-# - nothing of the work lives two seconds after the kill (`orphans`).
+# - nothing of the work lives two seconds after the kill (`orphans`);
+# - no work ends with an error (`failed`).
 #
 # The runs are the first five chapters on 120 images of the bundled model: in one process, two
 # chapters at a time, and with local workers, whose results are held against those of the one
@@ -157,8 +158,8 @@ glue("caught", int((planted.outcome == "caught").sum()), display=False)
 # %% [markdown]
 # ## What we saw
 #
-# - After {glue:text}`kills` kills, {glue:text}`lost` faults of any of the kinds above were counted.
-#   Finished files were looked at {glue:text}`kept:,` times.
+# - In the campaign of the table {glue:text}`kills` kills led to {glue:text}`lost` faults of any of
+#   the kinds counted there. Finished files were looked at {glue:text}`kept:,` times.
 # - Of {glue:text}`executions:,` damaged files, {glue:text}`checkpoints:,` of them checkpoints,
 #   {glue:text}`uncaught` led to anything but a value or one line of text.
 
