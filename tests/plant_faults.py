@@ -1,7 +1,8 @@
 """Plant faults in a copy of the repository, one at a time, and see whether the tests notice.
 
     python tests/plant_faults.py                     every fault
-    python tests/plant_faults.py centred families    those whose name holds one of the words
+    python tests/plant_faults.py centred families    those whose name holds one of the words; the
+                                                     rows of the others stay as they are
     python tests/plant_faults.py --check             only: does every fault still find its place?
 
 A fault is a piece of code that stands once in its file, what somebody might have written instead,
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,6 +181,29 @@ FAULTS = [
         "return 1 << min(at_most, n_points - 1).bit_length() - 1",
         "return 1 << min(at_most, n_points - 1).bit_length() - 2",
         "tests/test_neighbors.py",
+    ),
+    # ------------------------------------------------------------------------------ extraction
+    helper(
+        "interrupted work goes on only where every bit is the same",
+        "extraction.py",
+        "<= tolerance * np.linalg.norm(old)",
+        "<= 0",
+        "tests/test_extraction.py",
+    ),
+    helper(
+        "interrupted work goes on with any weights",
+        "extraction.py",
+        "<= tolerance * np.linalg.norm(old)",
+        "<= 9 * np.linalg.norm(old)",
+        "tests/test_extraction.py",
+    ),
+    # -------------------------------------------------------------------------------- best set
+    helper(
+        "the top of a profile takes layers as independent",
+        "paper/advice.py",
+        "covariance = jackknife(replicates[..., measured])[1]",
+        "covariance = np.diag(np.diag(jackknife(replicates[..., measured])[1]))",
+        "tests/test_advice.py",
     ),
     # --------------------------------------------------------------------------------- overlap
     helper(
@@ -660,6 +685,13 @@ FAULTS = [
         f"{CHAPTER}\\ and\\ 06",
     ),
     chapter(
+        "06: the error of a change is that of its end",
+        CH06,
+        "resampling.jackknife(means[ends[-1]] - means[ends[0]])",
+        "resampling.jackknife(means[ends[-1]])",
+        "tests/test_run_files.py -k share_their_errors",
+    ),
+    chapter(
         "06: every checkpoint is the last one",
         CH06,
         "return load.source_of_checkpoint(model, checkpoint, **settings)",
@@ -735,9 +767,8 @@ def _words(tests: str) -> list[str]:
     return [word.replace("\0", " ") for word in tests.replace("\\ ", "\0").split()]
 
 
-def campaign(faults: list[Fault]) -> list[dict]:
-    """A row a fault."""
-    rows = []
+def campaign(faults: list[Fault]) -> Iterator[dict]:
+    """A row a fault, as soon as it is known."""
     with tempfile.TemporaryDirectory(prefix="planted-") as name:
         folder = Path(name)
         copy_of_the_tree(folder)
@@ -758,9 +789,7 @@ def campaign(faults: list[Fault]) -> list[dict]:
             seconds = time.perf_counter() - began
             print(f"{number:3} {outcome:9} {seconds:5.0f} s  {fault.name}", flush=True)
             reason = fault.known if outcome == "survived" else ""
-            row = {"fault": fault.name, "file": fault.file, "outcome": outcome, "reason": reason}
-            rows.append(row)
-    return rows
+            yield {"fault": fault.name, "file": fault.file, "outcome": outcome, "reason": reason}
 
 
 def main() -> int:
@@ -775,11 +804,12 @@ def main() -> int:
         print("\n".join(lost) or f"{len(FAULTS)} faults find their place")
         return 1 if lost else 0
     chosen = [f for f in FAULTS if not given.words or any(w in f.name for w in given.words)]
-    rows = campaign(chosen)
-    caught = sum(row["outcome"] == "caught" for row in rows)
-    print(f"{caught} of {len(rows)} caught")
-    if not given.words:
-        campaign_table.write(REPOSITORY / RESULT, rows, list(rows[0]))
+    names = [fault.name for fault in FAULTS]
+    caught = 0
+    for row in campaign(chosen):
+        campaign_table.keep_row(REPOSITORY / RESULT, row, "fault", names)
+        caught += row["outcome"] == "caught"
+    print(f"{caught} of {len(chosen)} caught")
     return 0
 
 
