@@ -169,15 +169,18 @@ def dimension_of_halves(points):
 
 # %%
 halves = {}
+refused = set()
 for (site, pool), cloud in found.items():
     rows = places[(places.site == site) & (places.pool == pool)].dropna(subset="id")
     points = (cloud[layer] for layer in rows.layer)
     attempt = overlap_errors.attempt_over_layers(points, dimension_of_halves)
     halves[site, pool] = attempt.halves
     if attempt.halves is None:
-        print(f"{site}, {pool}: no joint errors of dimensions ({attempt.why})")
+        refused.add(attempt.why)
     else:
         places.loc[rows.index, "id_err"] = resampling.jackknife(attempt.halves)[0]
+for why in sorted(refused):
+    print(f"no joint errors of dimensions: {why}")
 
 # %% tags=["only-labels"]
 again = partial(
