@@ -2079,7 +2079,7 @@ def speed_ratios(table: pd.DataFrame, note: str = "") -> Figure:
         axis.set_xlim(0, 1.05 * max(1, table.high.max()))
         axis.margins(y=0.12)
         axis.grid(axis="x", color="#e4e4e4")
-    axes[-1, 0].set_xlabel("their time / ours (1: equal; left of 1: faster than ours)")
+    axes[-1, 0].set_xlabel("their time / ours (left of 1: faster than ours)")
     return _note(figure, note)
 
 

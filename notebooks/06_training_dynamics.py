@@ -274,7 +274,7 @@ summary = blocks.id.agg(mean_id="mean", lowest_id="min", highest_id="max")
 
 # %%
 def of_blocks(joint, table):
-    """The replicates of the layers in a table, which are the first ones; None without any."""
+    """The replicates of the layers of a table, the first ones; None without any."""
     return None if joint.halves is None else joint.halves[..., : len(table)]
 
 

@@ -29,9 +29,7 @@ run = "paper"  # | Name of the run.
 results = "benchmarks/results"  # | Folder of what `make bench` measured.
 lower = "book/results/bfloat16/text.csv"  # | Table of a text model in bfloat16.
 largest_n = 10000000  # at least 1 | Most points in the table of modelled times.
-rows_per_task = (
-    100000  # at least 1 | Points of a layer that are one task of chapter 03.
-)
+rows_per_task = 100000  # at least 1 | Points of a layer in one task of chapter 03.
 
 # %%
 from pathlib import Path
@@ -75,10 +73,10 @@ rows = pd.concat(parts, ignore_index=True)
 # than a few tenths a core, disturb even ratios.
 
 # %%
-by_subject = rows.fillna({"repeats": 1}).groupby("subject", sort=False)
+by_subject = rows.groupby("subject", sort=False)
 machines = by_subject[["processor", "cores", "gpu"]].first().fillna({"gpu": "none"})
 machines["load before"] = by_subject.load.max().round(1)
-machines["runs of each"] = by_subject.repeats.min().astype(int)
+machines["runs of each"] = by_subject.repeats.min().fillna(1).astype(int)
 machines["date"] = by_subject.date.min()
 machines
 
@@ -183,7 +181,7 @@ def terms(n, d):
 
 
 def fit(design, seconds):
-    """The three constants, by least squares of relative errors: all sizes count alike."""
+    """The three constants, by least squares of relative errors."""
     constants, _ = nnls(design / seconds[:, None], np.ones(len(seconds)))
     return constants
 
