@@ -921,9 +921,9 @@ for name, value in numbers.items():
 #   one in {glue:text}`worst-false:.1%` of the draws, and in {glue:text}`false-findings` of
 #   {glue:text}`false-draws` draws altogether. Is the worst cell within the promised
 #   {glue:text}`alpha:.0%`? {glue:text}`below-alpha`. With errors of {glue:text}`error:.0%` on each
-#   ID a minimum of {glue:text}`deepest:.0%` is seen in {glue:text}`deepest-seen:.0%` of the draws
-#   or more, one of {glue:text}`shallowest:.0%` in {glue:text}`shallowest-seen:.0%` at most, and a
-#   plateau in {glue:text}`plateau-seen:.0%` at most: a profile that gets no layer may have one.
+#   ID a minimum of {glue:text}`deepest:.0%` is seen in at least {glue:text}`deepest-seen:.0%` of
+#   the draws, one of {glue:text}`shallowest:.0%` in at most {glue:text}`shallowest-seen:.0%`, and a
+#   plateau in at most {glue:text}`plateau-seen:.0%`: a profile that gets no layer may have one.
 # - **Errors that neighbours share**: of profiles with nothing to find, whose errors correlate at
 #   .9, a layer is found in {glue:text}`told:.1%` at most where the rule is told, and in up to
 #   {glue:text}`not-told:.1%` where it is not.

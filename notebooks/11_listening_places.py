@@ -310,12 +310,13 @@ glue("input-name", str(of_input.baseline[of_input.overlap.idxmax()]), display=Fa
 # %% [markdown] tags=["only-other_sites"]
 # - Other places of a block: the profile that agrees least has a correlation of
 #   {glue:text}`sites-correlation:.2f` with the paper's choice; the mean dimension, over the layers
-#   that both have, is {glue:text}`sites-low:.2f` to {glue:text}`sites-high:.2f` times as high.
+#   that both have, is at least {glue:text}`sites-low:.2f` and at most {glue:text}`sites-high:.2f`
+#   times as high.
 
 # %% [markdown] tags=["only-other_pools"]
 # - Other poolings: the lowest correlation is {glue:text}`pools-correlation:.2f`; the mean dimension
-#   is {glue:text}`pools-low:.2f` to {glue:text}`pools-high:.2f` times that of the paper's choice.
-#   Above 1, the paper's choice has the lower dimension.
+#   is at least {glue:text}`pools-low:.2f` and at most {glue:text}`pools-high:.2f` times that of the
+#   paper's choice. Above 1, the paper's choice has the lower dimension.
 
 # %% [markdown] tags=["only-labels"]
 # - The best overlap with labels over the layers lies between {glue:text}`overlap-lowest:.2f` and
