@@ -53,7 +53,7 @@ from georep_utils import clouds, figures, io
 from georep_utils.data import baselines, datasets
 from georep_utils.geometry import overlap_errors, resampling
 from georep_utils.geometry.neighbors import largest_range
-from georep_utils.geometry.quick_profile import overlap_error, quick_profile
+from georep_utils.geometry.quick_profile import dimension_replicates, quick_profile
 from georep_utils.models import likelihood, load
 from georep_utils.paper import advice
 
@@ -186,23 +186,10 @@ of_input.set_index("baseline")[["id", "id_err", "label_overlap"]].round(3)
 
 # %%
 groups = overlap_errors.deal(n, data.labels)
-
-
-# %%
-def dimension_of_halves(points):
-    """TwoNN of one layer in both halves of each division, (19, 2)."""
-    _, halves = resampling.twonn_replicates(
-        points, groups, decimation, seed=seed, device=device
-    )
-    return halves
-
-
-# %%
 halves = {}
 for name, table in tables.items():
-    measured = table.layer[table.id.notna()]
-    points = (found[name][layer] for layer in measured)
-    halves[name] = overlap_errors.attempt_over_layers(points, dimension_of_halves)
+    points = (found[name][layer] for layer in table.layer[table.id.notna()])
+    halves[name] = dimension_replicates(points, groups, decimation, seed, device)
 
 # %% tags=["hide-input"]
 refused = [joint.why for joint in halves.values() if joint.halves is None]
@@ -233,11 +220,10 @@ for name, table in tables.items():
     measured = table.id.notna()
     near = map(found[name].neighbors, table.layer[measured])
     joint = overlap_errors.attempt_over_layers(near, overlap_of_halves)
-    errors = overlap_error(table.label_overlap[measured], n)
-    if joint.halves is not None:
-        errors = resampling.jackknife(joint.halves)[0]
-    table.loc[measured, "label_overlap_err"] = errors
     overlap_halves[name] = joint
+    overlaps = table[measured].rename(columns={"label_overlap": "overlap"})
+    overlaps = overlap_errors.add_errors(overlaps, n, {(name,): joint}, ["checkpoint"])
+    table["label_overlap_err"] = overlaps.error
 
 # %% tags=["hide-input"]
 columns = "checkpoint layer depth id id_err label_overlap label_overlap_err n_samples"

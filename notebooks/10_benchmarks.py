@@ -60,10 +60,9 @@ measured = {path.stem: io.read_json(path) for path in files}
 parts = []
 for name, result in measured.items():
     # What was measured on a GPU lies in one file a row, and belongs together.
-    on_gpu = name.startswith("cuda-")
-    subject = result["machine"]["gpu"] if on_gpu else name
-    device = "GPU" if on_gpu else "CPU"
-    table = pd.DataFrame(result["rows"]).assign(subject=subject, device=device)
+    gpu = result["machine"]["gpu"]
+    device = "GPU" if gpu else "CPU"
+    table = pd.DataFrame(result["rows"]).assign(subject=gpu or name, device=device)
     parts.append(table.assign(**result["machine"], date=result["date"]))
 rows = pd.concat(parts, ignore_index=True)
 
@@ -358,6 +357,7 @@ memory[list(names)].rename(columns=names).style.hide(axis="index").format(
 extracts = rows.what == "extraction"
 searches = (rows.what == "neighbours") & (rows.d == 512)
 halves = rows.get("product", rows.what) == "halves"
+effects = rows.what == "effect of dtype"
 wanted = {
     "neighbours, N = 20,000, d = 768, first two": (rows.n == 20_000) & (rows.d == 768),
     "neighbours, N = 90,000, d = 512": searches & (rows.n == 90_000) & ~halves,
@@ -366,15 +366,9 @@ wanted = {
     "extraction, iGPT-S shape, float32": extracts & (rows.dtype == "float32"),
     "extraction, iGPT-S shape, bfloat16": extracts & (rows.dtype == "bfloat16"),
     "90,000 images and their neighbours": rows.what.str.startswith("section 2"),
+    "effect of TF32 on ID and overlap": effects & (rows.dtype == "tf32"),
+    "effect of bfloat16 on ID and overlap": effects & (rows.dtype == "bfloat16"),
 }
-effects = {
-    "effect of TF32 on ID and overlap": rows.dtype == "tf32",
-    "effect of bfloat16 on ID and overlap": rows.dtype == "bfloat16",
-}
-
-# %%
-for name, found in effects.items():
-    wanted[name] = found & (rows.what == "effect of dtype")
 
 
 # %%

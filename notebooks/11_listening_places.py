@@ -57,7 +57,7 @@ from georep_utils import clouds, figures, io
 from georep_utils.data import baselines, datasets
 from georep_utils.geometry import overlap, overlap_errors, resampling
 from georep_utils.geometry.neighbors import largest_range
-from georep_utils.geometry.quick_profile import quick_profile
+from georep_utils.geometry.quick_profile import dimension_replicates, quick_profile
 from georep_utils.models import load
 from georep_utils.paper import advice
 from georep_utils.places import represent_places
@@ -156,24 +156,12 @@ places = pd.concat(tables, ignore_index=True)
 
 # %%
 groups = overlap_errors.deal(n, data.labels)
-
-
-# %%
-def dimension_of_halves(points):
-    """TwoNN of one layer in both halves of each division, (19, 2)."""
-    _, halves = resampling.twonn_replicates(
-        points, groups, decimation, seed=seed, device=device
-    )
-    return halves
-
-
-# %%
 halves = {}
 refused = set()
 for (site, pool), cloud in found.items():
     rows = places[(places.site == site) & (places.pool == pool)].dropna(subset="id")
     points = (cloud[layer] for layer in rows.layer)
-    attempt = overlap_errors.attempt_over_layers(points, dimension_of_halves)
+    attempt = dimension_replicates(points, groups, decimation, seed, device)
     halves[site, pool] = attempt.halves
     if attempt.halves is None:
         refused.add(attempt.why)

@@ -201,8 +201,8 @@ FAULTS = [
     helper(
         "the top of a profile takes layers as independent",
         "paper/advice.py",
-        "covariance = jackknife(replicates[..., measured])[1]",
-        "covariance = np.diag(np.diag(jackknife(replicates[..., measured])[1]))",
+        "jackknife(replicates)[1], len(replicates) + 1)",
+        "np.diag(np.diag(jackknife(replicates)[1])), len(replicates) + 1)",
         "tests/test_advice.py",
     ),
     # --------------------------------------------------------------------------------- overlap

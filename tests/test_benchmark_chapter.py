@@ -96,6 +96,15 @@ def test_each_file_counts_for_what_it_measured_and_for_nothing_else(name, read_c
     assert "a GPU" in scope["machines"].index
 
 
+def test_what_a_script_for_any_device_measured_on_a_gpu_counts_for_it(read_chapter, tmp_path):
+    row, label = FILES["igpt-s-float32"]
+    result = {"machine": MACHINE, "date": "2030-01-01", "rows": [row]}
+    (tmp_path / "results/extract-cuda.json").write_text(json.dumps(result))
+    scope = read_chapter()
+    said = dict(zip(scope["wanted"], scope["on_gpu"]["a GPU"], strict=True))
+    assert [made for made, words in said.items() if words != NOT_YET] == [label]
+
+
 def test_two_gpus_stand_beside_each_other_and_quick_runs_nowhere(read_chapter):
     first = SEARCH | {"n": 90_000}
     scope = read_chapter(

@@ -115,3 +115,13 @@ def test_a_point_among_relatives_only_is_refused():
     dealt = overlap_errors.deal(600, superfamily)
     with pytest.raises(UserError, match="stored neighbours outside its family, 5 are needed"):
         overlap_errors.remote_homology_replicates(neighbors, superfamily, np.zeros(600), dealt, 5)
+
+
+def test_the_error_of_an_overlap_is_the_largest_that_fractions_can_have():
+    """It is reached by fractions of 0 and 1 only, and no other fractions vary more."""
+    rng = np.random.default_rng(0)
+    extreme = (rng.random(2000) < 0.3).astype(float)
+    bound = overlap_errors.overlap_error(extreme.mean(), 2000)
+    assert extreme.std() / 2000**0.5 == pytest.approx(bound)
+    milder = rng.choice([0.0, 0.2, 0.5, 1.0], 2000)
+    assert milder.std() / 2000**0.5 < overlap_errors.overlap_error(milder.mean(), 2000)

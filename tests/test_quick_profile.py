@@ -5,7 +5,7 @@ import pytest
 
 from georep_utils.geometry.neighbors import nearest_neighbors
 from georep_utils.geometry.overlap import label_overlap
-from georep_utils.geometry.quick_profile import overlap_error, quick_profile
+from georep_utils.geometry.quick_profile import quick_profile
 from georep_utils.geometry.scaling import twonn_scaling
 
 N = 800
@@ -79,13 +79,3 @@ def test_the_dimension_is_that_of_twonn_at_the_same_scale_and_seed(layers):
     expected = twonn_scaling(points[0], (4,), seed=3)
     assert profile.id[0] == expected.id[0]
     assert profile.id_err[0] == expected.id_err[0]
-
-
-def test_the_error_of_an_overlap_is_the_largest_that_fractions_can_have():
-    """It is reached by fractions of 0 and 1 only, and no other fractions vary more."""
-    rng = np.random.default_rng(0)
-    extreme = (rng.random(2000) < 0.3).astype(float)
-    bound = overlap_error(extreme.mean(), 2000)
-    assert extreme.std() / 2000**0.5 == pytest.approx(bound)
-    milder = rng.choice([0.0, 0.2, 0.5, 1.0], 2000)
-    assert milder.std() / 2000**0.5 < overlap_error(milder.mean(), 2000)

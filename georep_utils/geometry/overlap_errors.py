@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 
 from georep_utils.geometry.neighbors import Neighbors
-from georep_utils.geometry.quick_profile import overlap_error
 from georep_utils.geometry.resampling import Half, groups_of_points, jackknife, replicates
 from georep_utils.geometry.resampling import label_overlap_replicates as _label_replicates
 from georep_utils.io import UserError
@@ -51,12 +50,12 @@ def deal(n: int, labels: np.ndarray | None = None) -> np.ndarray | None:
 
 
 def attempt_over_layers(tables: Iterable, replicate: Callable[..., np.ndarray]) -> Joint:
-    """Replicates of an overlap for several layers, (n_groups - 1, 2, L), or why there are none.
+    """Replicates of a statistic for several layers, (n_groups - 1, 2, L), or why there are none.
 
     Parameters
     ----------
     tables
-        What `replicate` takes, one for each layer: neighbours, or pairs of them.
+        What `replicate` takes, one for each layer: neighbours, pairs of them, or points.
     replicate
         Gives (n_groups - 1, 2), or raises UserError: one layer with too few stored neighbours is
         enough for none to have replicates, so that no two layers have errors of different kinds.
@@ -120,6 +119,23 @@ def remote_homology_replicates(
         return float((of_class[present] / count[present]).mean())
 
     return replicates(neighbors, groups, k, remote)
+
+
+def overlap_error(overlap: np.ndarray, n_points: int) -> np.ndarray:
+    """The largest standard error that a mean of N fractions between 0 and 1 can have.
+
+    Fractions of mean p vary by at most p (1 - p): the bound is reached where each of them is either
+    0 or 1. Points are taken as independent.
+
+    Parameters
+    ----------
+    overlap
+        Overlaps, of any shape.
+    n_points
+        N, the number of points that each is a mean over.
+    """
+    overlap = np.asarray(overlap, dtype=float)
+    return np.sqrt(overlap * (1 - overlap) / n_points)
 
 
 def add_errors(

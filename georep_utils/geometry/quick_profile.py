@@ -12,7 +12,7 @@ seen a single token by then. Such a layer is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ import pandas as pd
 from georep_utils.geometry.duplicates import MIN_DIFFERENT, n_different
 from georep_utils.geometry.neighbors import Neighbors
 from georep_utils.geometry.overlap import label_overlap
+from georep_utils.geometry.overlap_errors import Joint, attempt_over_layers
+from georep_utils.geometry.resampling import twonn_replicates
 from georep_utils.geometry.scaling import twonn_scaling
 
 
@@ -82,18 +84,31 @@ def quick_profile(
     return pd.DataFrame(rows, columns=["layer", "id", "id_err", "label_overlap"])
 
 
-def overlap_error(overlap: np.ndarray, n_points: int) -> np.ndarray:
-    """The largest standard error that a mean of N fractions between 0 and 1 can have.
-
-    Fractions of mean p vary by at most p (1 - p): the bound is reached where each of them is either
-    0 or 1. Points are taken as independent.
+def dimension_replicates(
+    layers: Iterable[np.ndarray],
+    groups: np.ndarray | None,
+    decimation: int = 4,
+    seed: int = 0,
+    device: str = "auto",
+) -> Joint:
+    """The dimensions of `quick_profile` again in halves of the samples, for their joint errors.
 
     Parameters
     ----------
-    overlap
-        Overlaps, of any shape.
-    n_points
-        N, the number of points that each is a mean over.
+    layers
+        The points of each layer, (N, width).
+    groups
+        Of the samples, as `overlap_errors.deal` returns.
+    decimation, seed, device
+        As in `quick_profile`.
+
+    Returns
+    -------
+    Joint
+        Replicates (n_groups - 1, 2, L), or why there are none.
     """
-    overlap = np.asarray(overlap, dtype=float)
-    return np.sqrt(overlap * (1 - overlap) / n_points)
+
+    def halves_of(points: np.ndarray) -> np.ndarray:
+        return twonn_replicates(points, groups, decimation, seed=seed, device=device)[1]
+
+    return attempt_over_layers(layers, halves_of)

@@ -86,6 +86,25 @@ class Curve:
         return int(self.layers[np.argmin(np.abs(self.layers - layer))])
 
 
+def curve_with_errors(
+    layers: np.ndarray,
+    values: np.ndarray,
+    errors: np.ndarray,
+    replicates: np.ndarray | None = None,
+) -> Curve:
+    """A curve whose covariance is that of its replicates.
+
+    Parameters
+    ----------
+    layers, values, errors : (M,) arrays
+    replicates : (n_groups - 1, 2, M) array, optional
+        As for `resampling.jackknife`. Without, the errors count as independent.
+    """
+    if replicates is None:
+        return Curve(layers, values, np.diag(errors**2))
+    return Curve(layers, values, jackknife(replicates)[1], len(replicates) + 1)
+
+
 @dataclass(frozen=True)
 class Relation:
     """Rank correlation of two curves over layers.
@@ -168,17 +187,16 @@ def top_range(
     """
     place = np.asarray(place, dtype=float)
     values = np.asarray(values, dtype=float)
+    errors = np.asarray(errors, dtype=float)
     measured = np.flatnonzero(np.isfinite(values))
     if len(measured) == 1:
         return float(place[measured[0]]), float(place[measured[0]])
-    covariance = np.diag(np.asarray(errors, dtype=float)[measured] ** 2)
-    groups = None
     if replicates is not None:
-        covariance = jackknife(replicates[..., measured])[1]
-        groups = len(replicates) + 1
+        replicates = replicates[..., measured]
+    curve = curve_with_errors(measured, values[measured], errors[measured], replicates)
     # An overlap of 0 or 1 everywhere has no error at all, and a set of layers needs one.
-    covariance += TINY_VARIANCE * np.eye(len(measured))
-    best = best_set(Curve(measured, values[measured], covariance, groups), alpha)
+    covariance = curve.covariance + TINY_VARIANCE * np.eye(len(measured))
+    best = best_set(replace(curve, covariance=covariance), alpha)
     return float(place[best].min()), float(place[best].max())
 
 

@@ -15,10 +15,17 @@ import numpy as np
 import pandas as pd
 
 from georep_utils import io
-from georep_utils.geometry.resampling import N_GROUPS, difference, from_rows, jackknife
+from georep_utils.geometry.resampling import difference, from_rows
 from georep_utils.geometry.semantic_layer import SemanticLayer
 from georep_utils.io import RunPaths, UserError
-from georep_utils.paper.advice import RANDOM, Curve, Relation, candidates, relation
+from georep_utils.paper.advice import (
+    RANDOM,
+    Curve,
+    Relation,
+    candidates,
+    curve_with_errors,
+    relation,
+)
 
 CLEAR = 2.0  # standard errors from which a difference counts: 6 % of differences of noise do, too
 SCORES = ("accuracy", "probe")
@@ -92,12 +99,8 @@ def curve_of(table: pd.DataFrame, replicates: np.ndarray | None) -> Curve:
     replicates : (19, 2, L) array or None
         Of the same layers. Without, the layers' errors count as independent.
     """
-    covariance = np.diag(table.error.to_numpy() ** 2)
-    groups = None
-    if replicates is not None:
-        covariance = jackknife(replicates)[1]
-        groups = N_GROUPS
-    return Curve(table.layer.to_numpy(), table.overlap.to_numpy(), covariance, groups)
+    columns = (table[name].to_numpy() for name in ("layer", "overlap", "error"))
+    return curve_with_errors(*columns, replicates)
 
 
 # ------------------------------------------------------------------------------------- scoreboard
